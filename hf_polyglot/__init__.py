@@ -1,0 +1,38 @@
+"""Polyglot sequence labelling on Hugging Face transformers.
+
+Importing the package registers its models with `AutoConfig`, `AutoModel`, `AutoModelForTokenClassification` and
+`AutoTokenizer`, and does nothing else. Where things are:
+
+    hf_polyglot.models        the models, their configurations, the CRF, the tokenizer, label schemes
+    hf_polyglot.data          column files and Hub data sets, the embedded corpus, collators, language sampling
+    hf_polyglot.training      PolyglotTrainer and its arguments
+    hf_polyglot.inference     tagging of words and raw text, the pipeline
+    hf_polyglot.span_metrics  exact-match precision, recall and F1 of spans
+    hf_polyglot.results       results.json
+    hf_polyglot.model_card    model cards from results.json
+"""
+
+from hf_polyglot.models import (
+    ByteCRFConfig,
+    ByteCRFForTokenClassification,
+    ByteCRFModel,
+    LinearChainCRF,
+    SlicerConfig,
+    SlicerForTokenClassification,
+    SlicerModel,
+    SpellingTokenizer,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ByteCRFConfig",
+    "ByteCRFForTokenClassification",
+    "ByteCRFModel",
+    "LinearChainCRF",
+    "SlicerConfig",
+    "SlicerForTokenClassification",
+    "SlicerModel",
+    "SpellingTokenizer",
+    "__version__",
+]

@@ -1,0 +1,145 @@
+"""Collators: examples of a corpus in, tensors of a batch out. One for each input form."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from hf_polyglot.models import SpellingTokenizer
+from hf_polyglot.models.word_pieces import encode_pieces
+
+PADDING_LABEL = -100
+
+
+class SpellingCollator:
+    """
+    Batches for models that spell words: each distinct word once, and where it stands in the sentences.
+
+    Args:
+        tokenizer ([`SpellingTokenizer`]):
+            Bytes or characters.
+        max_units_per_word (`int`, *optional*):
+            Units kept of a longer word.
+        label_column (`str`, *optional*, defaults to `"ner_tags"`):
+            Column of the label ids. Examples without it make a batch without labels.
+
+    Example:
+        >>> collate = SpellingCollator(SpellingTokenizer.of_bytes())
+        >>> batch = collate([{"tokens": ["no", "a", "no"], "ner_tags": [0, 1, 0]}, {"tokens": ["a"], "ner_tags": [2]}])
+        >>> {name: tensor.tolist() for name, tensor in batch.items()}  # doctest: +NORMALIZE_WHITESPACE
+        {'labels': [[0, 1, 0], [2, -100, -100]],
+         'input_ids': [[112, 113], [99, 0]],
+         'word_indices': [[0, 1, 0], [1, -1, -1]]}
+    """
+
+    def __init__(
+        self, tokenizer: SpellingTokenizer, max_units_per_word: int | None = None, label_column: str = "ner_tags"
+    ):
+        self.tokenizer = tokenizer
+        self.max_units_per_word = max_units_per_word
+        self.label_column = label_column
+
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """The batch of these examples."""
+        words = [example["tokens"] for example in examples]
+        return padded_labels(examples, self.label_column) | self.tokenizer.encode_words(words, self.max_units_per_word)
+
+
+class PieceCollator:
+    """
+    Batches for pretrained encoders: rows of pieces, and where the first piece of each word stands.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerFast`):
+            The encoder's own.
+        max_pieces (`int`):
+            Pieces that the encoder reads at once; a longer sentence takes several rows.
+        label_column (`str`, *optional*, defaults to `"ner_tags"`):
+            Column of the label ids. Examples without it make a batch without labels.
+
+    Example:
+        A tokenizer with the ids `<s>` 1, `</s>` 2, `no` 5, `a` 6 and `men` 7 gives
+
+            >>> batch = PieceCollator(tokenizer, 512)(
+            ...     [{"tokens": ["no", "amen"], "ner_tags": [0, 3]}, {"tokens": ["a"], "ner_tags": [1]}]
+            ... )  # doctest: +SKIP
+            >>> {name: tensor.tolist() for name, tensor in batch.items()}  # doctest: +SKIP
+            {'labels': [[0, 3], [1, -100]],
+             'input_ids': [[1, 5, 6, 7, 2], [1, 6, 2, 0, 0]],
+             'attention_mask': [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]],
+             'word_positions': [[1, 2], [6, -1]]}
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, max_pieces: int, label_column: str = "ner_tags"):
+        self.tokenizer = tokenizer
+        self.max_pieces = max_pieces
+        self.label_column = label_column
+
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """The batch of these examples."""
+        words = [example["tokens"] for example in examples]
+        return padded_labels(examples, self.label_column) | encode_pieces(self.tokenizer, words, self.max_pieces)
+
+
+def collator_for(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, label_column: str = "ner_tags"
+) -> SpellingCollator | PieceCollator:
+    """
+    The collator whose batches a model reads.
+
+    Args:
+        model (`PreTrainedModel`):
+            Any tagger of this package.
+        tokenizer (`PreTrainedTokenizerFast`):
+            Its tokenizer.
+        label_column (`str`, *optional*, defaults to `"ner_tags"`):
+            Column of the label ids.
+
+    Raises:
+        ValueError: if the tokenizer is of the other kind.
+    """
+    spells = hasattr(model.config, "max_units_per_word")
+    # By name: a tokenizer loaded with `trust_remote_code` is of a copy of the class.
+    if spells != hasattr(tokenizer, "encode_words"):
+        raise ValueError(
+            f"{type(model).__name__} does not read what {type(tokenizer).__name__} makes. Load the tokenizer from "
+            f"the model's "
+            "own folder."
+        )
+    if spells:
+        return SpellingCollator(tokenizer, model.config.max_units_per_word, label_column)
+    return PieceCollator(tokenizer, model.config.max_pieces, label_column)
+
+
+def padded_labels(examples: Sequence[Mapping[str, Any]], label_column: str) -> dict[str, Tensor]:
+    """
+    `labels` of shape `(batch, words)`, -100 on padding; nothing if no example has the column.
+
+    Args:
+        examples (`Sequence[Mapping]`):
+            Rows with `tokens` and, all or none of them, `label_column`.
+        label_column (`str`):
+            Column of the label ids.
+
+    Raises:
+        ValueError: if only some examples have labels, or if words and labels are not equally many.
+    """
+    labelled = [example for example in examples if label_column in example]
+    if not labelled:
+        return {}
+    for example in examples:
+        if label_column not in example or len(example[label_column]) != len(example["tokens"]):
+            raise ValueError(
+                f"{len(example['tokens'])} words with {len(example.get(label_column, []))} labels in "
+                f"`{label_column}`: "
+                f"{' '.join(example['tokens'][:8])!r}. Every word needs one label."
+            )
+    return {
+        "labels": torch.nn.utils.rnn.pad_sequence(
+            [torch.tensor(list(example[label_column]), dtype=torch.long) for example in examples],
+            batch_first=True,
+            padding_value=PADDING_LABEL,
+        )
+    }

@@ -1,0 +1,147 @@
+"""The pipeline `polyglot-token-classification`: raw text or words in, entities with character offsets out."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from transformers import AutoModelForTokenClassification, Pipeline
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from hf_polyglot.inference.tagging import entities_of, entity_record, joined_offsets, segment_words, tag_words
+
+TASK = "polyglot-token-classification"
+
+
+class PolyglotTokenClassificationPipeline(Pipeline):
+    """
+    Entities of raw text or of words, decoded as the model decodes; texts of any length, nothing is cut.
+
+    Takes a text, a list of texts, or an iterable of them; with `is_split_into_words=True`, a list of words or a
+    list of such lists. An entity is a dictionary with `entity_group`, `score`, `word`, `start`, `end` (so that
+    `text[start:end] == word`), and
+    `word_start` and `word_end`. Offsets into words count in `" ".join(words)`.
+
+    Example:
+        >>> from transformers import pipeline
+        >>> import hf_polyglot.inference.pipeline  # registers the task
+        >>> tag = pipeline("polyglot-token-classification", model="runs/byte_crf")  # doctest: +SKIP
+        >>> tag("Rais Samia alifika Dar es Salaam.")  # doctest: +SKIP
+        [{'entity_group': 'PER', 'score': 0.97, 'word': 'Samia', 'start': 5, 'end': 10, ...}, ...]
+    """
+
+    _load_processor = False
+    _load_image_processor = False
+    _load_feature_extractor = False
+    _load_tokenizer = True
+
+    def _sanitize_parameters(self, is_split_into_words: bool | None = None, **unknown):
+        if unknown:
+            raise ValueError(
+                f"Unknown to this pipeline: {', '.join(sorted(unknown))}. It takes `is_split_into_words` and "
+                f"`batch_size`."
+            )
+        return ({} if is_split_into_words is None else {"is_split_into_words": is_split_into_words}), {}, {}
+
+    def preprocess(self, inputs: str | list[str], is_split_into_words: bool = False) -> dict[str, Any]:
+        """
+        The words of an input and where they stand in its text.
+
+        Args:
+            inputs (`str` or `list[str]`):
+                A text, or words.
+            is_split_into_words (`bool`, *optional*, defaults to `False`):
+                Which of the two.
+
+        Raises:
+            ValueError: if it is the other of the two.
+        """
+        if is_split_into_words:
+            if isinstance(inputs, str) or not all(isinstance(word, str) for word in inputs):
+                raise ValueError(
+                    f"{inputs!r:.80} is no list of words; expected one, as is_split_into_words=True says."
+                )
+            return {"text": " ".join(inputs), "words": list(inputs), "offsets": joined_offsets(inputs)}
+        if not isinstance(inputs, str):
+            raise ValueError(f"{inputs!r:.80} is no text; expected a string, or words with is_split_into_words=True.")
+        offsets = segment_words(inputs)
+        return {"text": inputs, "words": [inputs[start:end] for start, end in offsets], "offsets": offsets}
+
+    def _forward(self, model_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        sentences = [reading["words"] for reading in model_inputs]
+        tagged = tag_words(self.model, self.tokenizer, sentences, batch_size=max(1, len(sentences)))
+        return [reading | {"tagged": tags} for reading, tags in zip(model_inputs, tagged, strict=True)]
+
+    def postprocess(self, model_outputs: dict[str, Any]) -> dict[str, Any]:
+        """
+        Text, words, tags and entities of one input.
+
+        Args:
+            model_outputs (`dict`):
+                Text, words, their offsets and their tags.
+        """
+        text, tagged = model_outputs["text"], model_outputs["tagged"]
+        entities = entities_of(tagged, model_outputs["offsets"], self.model.config.label_scheme)
+        return {
+            "text": text,
+            "words": list(tagged.words),
+            "tags": list(tagged.tags),
+            "entities": [entity_record(entity, text) for entity in entities],
+        }
+
+    def __call__(self, inputs, *, batch_size: int | None = None, **parameters):
+        """
+        The entities of one input, or of each of many.
+
+        Args:
+            inputs (`str`, `list` or iterable):
+                A text, or many; with `is_split_into_words=True`, a list of words, or many.
+            batch_size (`int`, *optional*):
+                Inputs read at once. Defaults to that of the pipeline, or 32.
+            parameters:
+                `is_split_into_words`.
+
+        Returns:
+            `list` of entities for one input; a list of such lists for a list of inputs; an iterator for any other
+            iterable.
+        """
+        is_split = {**self._preprocess_params, **self._sanitize_parameters(**parameters)[0]}.get(
+            "is_split_into_words", False
+        )
+        if isinstance(inputs, str) or (is_split and _are_words(inputs)):
+            return next(self.read([inputs], batch_size=1, is_split_into_words=is_split))["entities"]
+        readings = self.read(inputs, batch_size=batch_size, is_split_into_words=is_split)
+        entities = (reading["entities"] for reading in readings)
+        return list(entities) if isinstance(inputs, (list, tuple)) else entities
+
+    def read(
+        self, inputs: Iterable[str | list[str]], *, batch_size: int | None = None, is_split_into_words: bool = False
+    ) -> Iterator[dict[str, Any]]:
+        """
+        Text, words, tags and entities of each input, in their order, read batch by batch as they are asked for.
+
+        Args:
+            inputs (`Iterable[str]` or `Iterable[list[str]]`):
+                Texts, or the words of sentences.
+            batch_size (`int`, *optional*):
+                Inputs read at once. Defaults to that of the pipeline, or 32.
+            is_split_into_words (`bool`, *optional*, defaults to `False`):
+                Which of the two they are.
+        """
+        # transformers' own batching pads and stacks tensors of single inputs, which the distinct words of a batch
+        # and the
+        # windows of a long text are not.
+        remaining = iter(inputs)
+        size = batch_size or self._batch_size or 32
+        while batch := [self.preprocess(one, is_split_into_words) for one in islice(remaining, size)]:
+            with self.device_placement():
+                yield from map(self.postprocess, self._forward(batch))
+
+
+def _are_words(inputs: Any) -> bool:
+    """Whether this is one list of words, and not a list of them."""
+    return isinstance(inputs, (list, tuple)) and bool(inputs) and all(isinstance(word, str) for word in inputs)
+
+
+PIPELINE_REGISTRY.register_pipeline(
+    TASK, PolyglotTokenClassificationPipeline, pt_model=AutoModelForTokenClassification
+)

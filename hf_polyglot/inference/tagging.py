@@ -1,0 +1,217 @@
+"""Tags and entities of words and of raw text, by any tagger of this package.
+
+Axes:
+    batch     sentences
+    words     positions of the longest sentence in the batch
+    labels    label ids
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tokenizers import Regex, pre_tokenizers
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from hf_polyglot.data.collators import collator_for
+from hf_polyglot.models.label_scheme import spans_from_tags
+
+# Scripts written without spaces between words. Each of their characters is read as a word where text comes
+# unsegmented.
+_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*"
+_SEGMENTER = pre_tokenizers.Sequence([
+    pre_tokenizers.WhitespaceSplit(),
+    pre_tokenizers.Split(Regex(_UNSPACED), behavior="isolated"),
+    pre_tokenizers.Split(
+        Regex(r"[^\p{L}\p{M}\p{N}\p{Cf}'’ʼ-]|(?<!\p{L}|\p{N})['’ʼ-]|['’ʼ-](?!\p{L}|\p{N})"), behavior="isolated"
+    ),
+])
+
+
+@dataclass(frozen=True)
+class TaggedWords:
+    """
+    The tags of one sentence.
+
+    Args:
+        words (`tuple[str, ...]`):
+            The words.
+        tags (`tuple[str, ...]`):
+            The tag of each word.
+        probabilities (`tuple[float, ...]`):
+            The probability that the model gives to that tag at that word.
+    """
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Entity:
+    """
+    A span of a text with its type.
+
+    Args:
+        type (`str`):
+            Entity type, as `PER`.
+        start (`int`):
+            First character in the text.
+        end (`int`):
+            Character behind the last one: the entity is `text[start:end]`.
+        word_start (`int`):
+            First word.
+        word_end (`int`):
+            Word behind the last one.
+        score (`float`):
+            Mean over its words of the probability of their tags.
+    """
+
+    type: str
+    start: int
+    end: int
+    word_start: int
+    word_end: int
+    score: float
+
+
+def segment_words(text: str) -> list[tuple[int, int]]:
+    """
+    Character offsets of the words of a raw text, `(start, end)`, end exclusive.
+
+    Words end at white space; punctuation and symbols stand alone, but for apostrophes and hyphens inside a word. In
+    scripts without spaces (Chinese, Japanese, Thai, ...) each character with its marks is a word.
+
+    Args:
+        text (`str`):
+            Any text.
+
+    Example:
+        >>> text = "Rais Samia (TZ) alisema: ng'ombe."
+        >>> [text[start:end] for start, end in segment_words(text)]
+        ['Rais', 'Samia', '(', 'TZ', ')', 'alisema', ':', "ng'ombe", '.']
+    """
+    return [offsets for _, offsets in _SEGMENTER.pre_tokenize_str(text)]
+
+
+@torch.no_grad()
+def tag_words(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    sentences: Sequence[Sequence[str]],
+    batch_size: int = 32,
+) -> list[TaggedWords]:
+    """
+    The tags of sentences whose words are given, decoded as the model decodes (Viterbi for a CRF).
+
+    Args:
+        model (`PreTrainedModel`):
+            Any tagger of this package.
+        tokenizer (`PreTrainedTokenizerFast`):
+            Its tokenizer.
+        sentences (`Sequence[Sequence[str]]`):
+            Words of each sentence; of any length, none included.
+        batch_size (`int`, *optional*, defaults to 32):
+            Sentences read at once.
+
+    Returns:
+        `list` of [`TaggedWords`], in the order of `sentences`.
+    """
+    collate = collator_for(model, tokenizer)
+    was_training = model.training
+    model.eval()
+    tagged = [TaggedWords(tuple(words), (), ()) for words in sentences]
+    # Sentences of like length together: then little padding is read.
+    order = sorted((index for index, words in enumerate(sentences) if words), key=lambda index: -len(sentences[index]))
+    for start in range(0, len(order), batch_size):
+        indices = order[start : start + batch_size]
+        batch = collate([{"tokens": list(sentences[index])} for index in indices])
+        logits = model(**{name: tensor.to(model.device) for name, tensor in batch.items()}).logits
+        lengths = torch.tensor([len(sentences[index]) for index in indices], device=logits.device)
+        mask = torch.arange(logits.shape[1], device=logits.device) < lengths[:, None]  # (batch, words)
+        labels = model.decode(logits, mask)  # (batch, words)
+        probabilities = model.label_probabilities(logits, mask)  # (batch, words, labels)
+        chosen = probabilities.gather(2, labels.clamp(min=0)[:, :, None]).squeeze(2)  # (batch, words)
+        for index, ids, values in zip(indices, labels.tolist(), chosen.tolist(), strict=True):
+            words = sentences[index]
+            tagged[index] = TaggedWords(
+                tuple(words),
+                tuple(model.config.id2label[label] for label in ids[: len(words)]),
+                tuple(values[: len(words)]),
+            )
+    model.train(was_training)
+    return tagged
+
+
+def entities_of(tagged: TaggedWords, offsets: Sequence[tuple[int, int]], scheme: str = "IOB2") -> list[Entity]:
+    """
+    The entities of a tagged sentence, with their place in the text.
+
+    Args:
+        tagged ([`TaggedWords`]):
+            Of [`tag_words`].
+        offsets (`Sequence[tuple[int, int]]`):
+            Characters of each word in the text.
+        scheme (`str`, *optional*, defaults to `"IOB2"`):
+            Scheme of the tags; `model.config.label_scheme`.
+
+    Example:
+        >>> entities_of(TaggedWords(("in", "Dar", "es", "Salaam"), ("O", "B-LOC", "I-LOC", "I-LOC"), (1, 0.5, 1, 1)),
+        ...             [(0, 2), (3, 6), (7, 9), (10, 16)])
+        [Entity(type='LOC', start=3, end=16, word_start=1, word_end=4, score=0.8333333333333334)]
+    """
+    return [
+        Entity(
+            type=entity_type,
+            start=offsets[start][0],
+            end=offsets[end - 1][1],
+            word_start=start,
+            word_end=end,
+            score=sum(tagged.probabilities[start:end]) / (end - start),
+        )
+        for start, end, entity_type in spans_from_tags(tagged.tags, scheme)
+    ]
+
+
+def joined_offsets(words: Sequence[str]) -> list[tuple[int, int]]:
+    """
+    Character offsets of words in their text `" ".join(words)`.
+
+    Args:
+        words (`Sequence[str]`):
+            The words.
+
+    Example:
+        >>> joined_offsets(["Dar", "es", "Salaam"])
+        [(0, 3), (4, 6), (7, 13)]
+    """
+    return list(_offsets(words))
+
+
+def _offsets(words: Sequence[str]) -> Iterator[tuple[int, int]]:
+    start = 0
+    for word in words:
+        yield start, start + len(word)
+        start += len(word) + 1
+
+
+def entity_record(entity: Entity, text: str) -> dict[str, Any]:
+    """
+    An entity under the names that transformers' own pipeline uses, and its words.
+
+    Args:
+        entity ([`Entity`]):
+            The entity.
+        text (`str`):
+            The text that its characters count in.
+    """
+    return {
+        "entity_group": entity.type,
+        "score": entity.score,
+        "word": text[entity.start : entity.end],
+        "start": entity.start,
+        "end": entity.end,
+        "word_start": entity.word_start,
+        "word_end": entity.word_end,
+    }

@@ -1,0 +1,30 @@
+"""The models, their configurations and tokenizers, registered with the auto classes of transformers."""
+
+from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification, AutoTokenizer
+
+from .configuration_byte_crf import ByteCRFConfig
+from .configuration_slicer import SlicerConfig
+from .crf import LinearChainCRF
+from .modeling_byte_crf import ByteCRFForTokenClassification, ByteCRFModel
+from .modeling_slicer import SlicerForTokenClassification, SlicerModel
+from .tokenization_bytes import SpellingTokenizer
+
+for config, model, tagger in (
+    (ByteCRFConfig, ByteCRFModel, ByteCRFForTokenClassification),
+    (SlicerConfig, SlicerModel, SlicerForTokenClassification),
+):
+    AutoConfig.register(config.model_type, config, exist_ok=True)
+    AutoModel.register(config, model, exist_ok=True)
+    AutoModelForTokenClassification.register(config, tagger, exist_ok=True)
+AutoTokenizer.register(ByteCRFConfig, SpellingTokenizer, exist_ok=True)
+
+__all__ = [
+    "ByteCRFConfig",
+    "ByteCRFForTokenClassification",
+    "ByteCRFModel",
+    "LinearChainCRF",
+    "SlicerConfig",
+    "SlicerForTokenClassification",
+    "SlicerModel",
+    "SpellingTokenizer",
+]

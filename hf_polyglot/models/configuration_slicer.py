@@ -1,0 +1,56 @@
+"""Configuration of SLICER."""
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+
+@strict
+class SlicerConfig(PreTrainedConfig):
+    r"""
+    Configuration of a [`SlicerForTokenClassification`].
+
+    Args:
+        encoder_config (`PreTrainedConfig` or `dict`, *optional*):
+            Configuration of the encoder, any that `AutoModel` loads. Defaults to that of XLM-R.
+        slice_width (`int`, *optional*, defaults to 8):
+            Width h of a slice of a token vector: 1, 2 or 8 in the paper. The encoder's hidden size gives an
+            ordinary head.
+        train_classifier (`bool`, *optional*, defaults to `True`):
+            True trains the weight of the classifier, as the paper says. False leaves it as it was initialised and
+            trains its bias and the encoder only, as the published code does.
+        classifier_dropout (`float`, *optional*, defaults to 0.1):
+            Probability of zeroing a feature of a token vector, before it is sliced.
+        max_pieces (`int`, *optional*, defaults to 510):
+            Pieces that the encoder reads at once, special ones included. Longer sentences are read in overlapping
+            windows.
+        label_scheme (`str`, *optional*, defaults to `"IOB2"`):
+            Scheme of the labels.
+
+    Reference:
+        Schmidt, Vulić and Glavaš (2022), section 2. https://aclanthology.org/2022.emnlp-main.740
+    """
+
+    model_type = "slicer"
+    sub_configs_defaults = {"encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="xlm-roberta")}
+
+    encoder_config: PreTrainedConfig | dict | None = None
+    slice_width: int = 8
+    train_classifier: bool = True
+    classifier_dropout: float | int = 0.1
+    max_pieces: int = 510
+    label_scheme: str = "IOB2"
+
+    def validate_classifier_dropout(self):
+        if not 0 <= self.classifier_dropout < 1:
+            raise ValueError(f"`classifier_dropout` is {self.classifier_dropout}; expected a probability in [0, 1).")
+
+    def validate_slice_width(self):
+        hidden_size = getattr(self.encoder_config, "hidden_size", None)
+        if self.slice_width < 1 or (hidden_size is not None and hidden_size % self.slice_width):
+            raise ValueError(
+                f"`slice_width` is {self.slice_width}; expected a divisor of the encoder's hidden size, {hidden_size}."
+            )
+
+
+SlicerConfig.register_for_auto_class()

@@ -1,0 +1,234 @@
+"""Linear-chain conditional random field.
+
+Axes:
+    batch     sentences
+    words     positions of the longest sentence in the batch
+    labels    label ids; `from` and `to` are this axis on either side of a transition
+
+References:
+    Lafferty, McCallum and Pereira (2001), section 3.
+    Lample et al. (2016), section 2.2. https://aclanthology.org/N16-1030
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers import initialization as init
+
+# Added to the score of a transition that the label scheme forbids. Finite, so that a gold path which breaks the scheme
+# gives a huge loss instead of an infinite one with NaN gradients, and large enough that a forbidden path has
+# probability 0 in float32.
+FORBIDDEN = -10_000.0
+
+PADDING_LABEL = -100
+
+
+class LinearChainCRF(nn.Module):
+    """
+    Distribution over the label sequences of a sentence, given its emission scores.
+
+    Computes in float32 whatever the dtype of the emissions, also under autocast; float64 emissions stay float64. A
+    sentence without a word has log-partition 0 and the empty labelling.
+
+    Args:
+        num_labels (`int`):
+            Number of labels.
+        legal (`tuple` of `(list[bool], list[list[bool]], list[bool])`, *optional*):
+            Which labels may start a sentence, which may follow which (`[from][to]`), and which may end one, as
+            `legal_transitions` of the label scheme gives them. Paths outside have probability 0 in training and in
+            decoding alike. Without it, every path is legal.
+
+    Example:
+        >>> crf = LinearChainCRF(num_labels=3)
+        >>> emissions, mask = torch.zeros(1, 4, 3), torch.ones(1, 4, dtype=torch.bool)
+        >>> with torch.no_grad():
+        ...     round(crf.log_partition(emissions, mask).exp().item())  # all 3 ** 4 paths score exp(0)
+        81
+    """
+
+    def __init__(
+        self,
+        num_labels: int,
+        legal: tuple[Sequence[bool], Sequence[Sequence[bool]], Sequence[bool]] | None = None,
+    ):
+        super().__init__()
+        self.num_labels = num_labels
+        self.legal = legal
+        self.start_scores = nn.Parameter(torch.empty(num_labels))
+        self.transition_scores = nn.Parameter(torch.empty(num_labels, num_labels))  # (from, to)
+        self.end_scores = nn.Parameter(torch.empty(num_labels))
+        self.register_buffer("start_penalty", torch.empty(num_labels), persistent=False)
+        self.register_buffer("transition_penalty", torch.empty(num_labels, num_labels), persistent=False)
+        self.register_buffer("end_penalty", torch.empty(num_labels), persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set all scores to zero and the penalties to those of the legal transitions."""
+        # `from_pretrained` builds modules on the meta device, so buffers that are not saved must be filled here, which
+        # the model's `_init_weights` calls. These functions leave tensors alone that were loaded already.
+        for scores in (self.start_scores, self.transition_scores, self.end_scores):
+            init.zeros_(scores)
+        starts, follows, ends = self.legal or (
+            [True] * self.num_labels,
+            [[True] * self.num_labels] * self.num_labels,
+            [True] * self.num_labels,
+        )
+        for penalty, allowed in (
+            (self.start_penalty, starts),
+            (self.transition_penalty, follows),
+            (self.end_penalty, ends),
+        ):
+            forbidden = torch.tensor(allowed, dtype=torch.bool).logical_not()
+            init.copy_(penalty, forbidden * FORBIDDEN)
+
+    def log_likelihood(self, emissions: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+        """
+        Log-probability of the labels of each sentence, in nats.
+
+        Args:
+            emissions (`Tensor` of shape `(batch, words, labels)`):
+                Unnormalised log-potentials.
+            labels (`LongTensor` of shape `(batch, words)`):
+                Label ids. Anything may stand on padding.
+            mask (`BoolTensor` of shape `(batch, words)`):
+                True on real words. Padding is on the right.
+
+        Returns:
+            `Tensor` of shape `(batch,)`.
+        """
+        self._check(emissions, mask, labels)
+        return self.path_score(emissions, labels, mask) - self.log_partition(emissions, mask)
+
+    def path_score(self, emissions: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+        """Unnormalised log-score of one labelling per sentence, of shape `(batch,)`."""
+        emissions, start, transition, end = self._potentials(emissions)
+        labels = labels.masked_fill(~mask, 0)
+        emitted = emissions.gather(2, labels[:, :, None]).squeeze(2)  # (batch, words)
+        score = (emitted * mask).sum(1)
+        moved = transition[labels[:, :-1], labels[:, 1:]]  # (batch, words - 1)
+        score = score + (moved * mask[:, 1:]).sum(1)
+        last = (mask.sum(1) - 1).clamp(min=0)  # (batch,)
+        last_labels = labels.gather(1, last[:, None]).squeeze(1)
+        return torch.where(mask[:, 0], score + start[labels[:, 0]] + end[last_labels], 0.0)
+
+    def log_partition(self, emissions: Tensor, mask: Tensor) -> Tensor:
+        """Log of the summed exponentiated scores of all paths, of shape `(batch,)`, in nats."""
+        self._check(emissions, mask)
+        emissions, start, transition, end = self._potentials(emissions)
+        *_, forward = self._forward_messages(emissions, mask, start, transition)
+        return torch.where(mask[:, 0], (forward + end).logsumexp(1), 0.0)
+
+    def marginals(self, emissions: Tensor, mask: Tensor) -> Tensor:
+        """Posterior probability of each label at each word, of shape `(batch, words, labels)`; zero on padding."""
+        self._check(emissions, mask)
+        emissions, start, transition, end = self._potentials(emissions)
+        forwards = torch.stack(self._forward_messages(emissions, mask, start, transition), 1)
+        backward = end.expand_as(emissions[:, 0])  # (batch, labels)
+        backwards = [backward]
+        for emission, is_word in zip(
+            reversed(emissions[:, 1:].unbind(1)), reversed(mask[:, 1:].unbind(1)), strict=True
+        ):
+            paths = transition + (emission + backward)[:, None, :]  # (batch, from, to)
+            backward = torch.where(is_word[:, None], paths.logsumexp(2), end)
+            backwards.append(backward)
+        log_marginals = forwards + torch.stack(backwards[::-1], 1)  # (batch, words, labels), up to log Z
+        return log_marginals.softmax(2) * mask[:, :, None]
+
+    def sample(
+        self, emissions: Tensor, mask: Tensor, num_samples: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """
+        Label sequences drawn independently from the posterior, exactly (forward filtering, backward sampling).
+
+        Args:
+            emissions (`Tensor` of shape `(batch, words, labels)`):
+                Unnormalised log-potentials.
+            mask (`BoolTensor` of shape `(batch, words)`):
+                True on real words.
+            num_samples (`int`):
+                Sequences per sentence.
+            generator (`torch.Generator`, *optional*):
+                Source of the random numbers, on the device of the emissions.
+
+        Returns:
+            `LongTensor` of shape `(samples, batch, words)`, -100 on padding.
+        """
+        self._check(emissions, mask)
+        emissions, start, transition, end = self._potentials(emissions)
+        forwards = self._forward_messages(emissions, mask, start, transition)
+        is_last = mask & ~torch.nn.functional.pad(mask[:, 1:], (0, 1))  # (batch, words)
+        following = mask.new_zeros((num_samples, len(mask)), dtype=torch.long)  # (samples, batch)
+        drawn = []
+        for position in reversed(range(emissions.shape[1])):
+            onward = torch.where(is_last[:, position, None], end, transition.T[following])  # (samples, batch, labels)
+            probabilities = (forwards[position] + onward).softmax(2)
+            following = torch.multinomial(probabilities.flatten(0, 1), 1, generator=generator).view_as(following)
+            drawn.append(following)
+        return torch.stack(drawn[::-1], 2).masked_fill(~mask, PADDING_LABEL)
+
+    def decode(self, emissions: Tensor, mask: Tensor) -> Tensor:
+        """
+        Label ids of the most probable path of each sentence (Viterbi).
+
+        Args:
+            emissions (`Tensor` of shape `(batch, words, labels)`):
+                Unnormalised log-potentials.
+            mask (`BoolTensor` of shape `(batch, words)`):
+                True on real words.
+
+        Returns:
+            `LongTensor` of shape `(batch, words)`, -100 on padding.
+        """
+        self._check(emissions, mask)
+        emissions, start, transition, end = self._potentials(emissions)
+        best = start + emissions[:, 0]  # (batch, labels)
+        origins = []
+        stay = torch.arange(self.num_labels, device=emissions.device).expand_as(best)
+        for emission, is_word in zip(emissions[:, 1:].unbind(1), mask[:, 1:].unbind(1), strict=True):
+            extended, origin = (best[:, :, None] + transition).max(1)  # (batch, to)
+            best = torch.where(is_word[:, None], extended + emission, best)
+            # On padding every label points to itself, so that following the pointers back from the end of the batch
+            # arrives unchanged at the end of the sentence.
+            origins.append(torch.where(is_word[:, None], origin, stay))
+        label = (best + end).argmax(1)  # (batch,)
+        path = [label]
+        for origin in reversed(origins):
+            label = origin.gather(1, label[:, None]).squeeze(1)
+            path.append(label)
+        return torch.stack(path[::-1], 1).masked_fill(~mask, PADDING_LABEL)
+
+    def _forward_messages(self, emissions: Tensor, mask: Tensor, start: Tensor, transition: Tensor) -> list[Tensor]:
+        """Log-sums of all paths that end in each label, one `(batch, labels)` for each position."""
+        forward = start + emissions[:, 0]  # (batch, labels)
+        forwards = [forward]
+        for emission, is_word in zip(emissions[:, 1:].unbind(1), mask[:, 1:].unbind(1), strict=True):
+            paths = forward[:, :, None] + transition + emission[:, None, :]  # (batch, from, to)
+            forward = torch.where(is_word[:, None], paths.logsumexp(1), forward)
+            forwards.append(forward)
+        return forwards
+
+    def _potentials(self, emissions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Emissions and constrained start, transition and end scores in one dtype, float32 at least."""
+        dtype = torch.promote_types(emissions.dtype, torch.float32)
+        return (
+            emissions.to(dtype),
+            (self.start_scores + self.start_penalty).to(dtype),
+            (self.transition_scores + self.transition_penalty).to(dtype),
+            (self.end_scores + self.end_penalty).to(dtype),
+        )
+
+    def _check(self, emissions: Tensor, mask: Tensor, labels: Tensor | None = None) -> None:
+        if emissions.dim() != 3 or emissions.shape[2] != self.num_labels or emissions.shape[1] == 0:
+            raise ValueError(
+                f"`emissions` has shape {tuple(emissions.shape)}; expected (batch, words, {self.num_labels}) with at "
+                f"least "
+                "one word. Pass the logits of this CRF's own model."
+            )
+        if mask.shape != emissions.shape[:2] or mask.dtype != torch.bool:
+            raise ValueError(
+                f"`mask` is {mask.dtype} of shape {tuple(mask.shape)}; expected torch.bool of shape "
+                f"{tuple(emissions.shape[:2])}, True on real words."
+            )
+        if labels is not None and labels.shape != mask.shape:
+            raise ValueError(f"`labels` has shape {tuple(labels.shape)}; expected {tuple(mask.shape)}, as the mask.")

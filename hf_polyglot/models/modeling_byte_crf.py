@@ -1,0 +1,187 @@
+"""Byte-CRF and char-CRF: words are spelled, sentences are read, labels are decoded jointly; nothing is pretrained.
+
+Axes:
+    distinct  the distinct words of a batch, each spelled once
+    units     bytes or characters of the longest distinct word
+    batch     sentences
+    words     positions of the longest sentence in the batch
+    labels    label ids
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutput, TokenClassifierOutput
+
+from .configuration_byte_crf import ByteCRFConfig
+from .crf import LinearChainCRF
+from .label_scheme import legal_transitions
+from .recurrent import BiLSTM
+from .tokenization_bytes import SpellingTokenizer
+
+
+class ByteCRFPreTrainedModel(PreTrainedModel):
+    config_class = ByteCRFConfig
+    base_model_prefix = "byte_crf"
+    main_input_name = "input_ids"
+    _keep_in_fp32_modules_strict = {"crf"}
+
+    def _init_weights(self, module):
+        # transformers' initialisation is meant for Transformers: embeddings of a deviation of 0.02 leave an LSTM with
+        # hardly any input. These are torch's embeddings, and gates that remember at first.
+        if isinstance(module, LinearChainCRF):
+            module.reset_parameters()
+        elif isinstance(module, nn.Embedding):
+            init.normal_(module.weight)
+        elif isinstance(module, nn.LSTM):
+            for name, parameter in module.named_parameters():
+                if "weight_ih" in name:
+                    init.xavier_uniform_(parameter)
+                elif "weight_hh" in name:
+                    init.orthogonal_(parameter)
+                else:
+                    is_forget_gate = torch.arange(len(parameter)) // module.hidden_size == 1
+                    init.copy_(parameter, is_forget_gate * 0.5)  # two biases are added up
+        elif isinstance(module, nn.Linear):
+            init.xavier_uniform_(module.weight)
+            init.zeros_(module.bias)
+
+    def prepare_words(self, tokenizer: SpellingTokenizer, sentences: Sequence[Sequence[str]]) -> dict[str, Tensor]:
+        """`input_ids (distinct, units)` and `word_indices (batch, words)`, which `forward` reads."""
+        return tokenizer.encode_words(sentences, self.config.max_units_per_word)
+
+
+class ByteCRFModel(ByteCRFPreTrainedModel):
+    """Word vectors in the context of their sentence, from the spelling of the words alone."""
+
+    _keys_to_ignore_on_load_unexpected = [r"classifier\.", r"crf\."]
+
+    def __init__(self, config: ByteCRFConfig):
+        super().__init__(config)
+        self.embedding = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id)
+        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
+        self.spelling = BiLSTM(config.embedding_size, config.unit_hidden_size, config.num_unit_layers)
+        self.word_dropout = nn.Dropout(config.word_dropout)
+        self.reading = BiLSTM(2 * config.unit_hidden_size, config.hidden_size, config.num_hidden_layers)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The embeddings of the units."""
+        return self.embedding
+
+    def forward(self, input_ids: Tensor, word_indices: Tensor, **kwargs) -> BaseModelOutput:
+        """
+        Vector of every word in its sentence.
+
+        Args:
+            input_ids (`LongTensor` of shape `(distinct, units)`):
+                Units of each distinct word of the batch, 0 on padding. Longest words first is fastest.
+            word_indices (`LongTensor` of shape `(batch, words)`):
+                Row of `input_ids` that spells each word, -1 on padding.
+            kwargs:
+                Ignored; what transformers hands to every model.
+
+        Returns:
+            `BaseModelOutput`: `last_hidden_state` of shape `(batch, words, 2 * hidden)`.
+        """
+        vectors = torch.cat([self._spell(rows) for rows in _rows_of_like_length(input_ids, self.config.pad_token_id)])
+        words = nn.functional.embedding(word_indices.clamp(min=0), vectors)  # (batch, words, 2 * unit_hidden)
+        return BaseModelOutput(last_hidden_state=self.reading(self.word_dropout(words), word_indices >= 0))
+
+    def _spell(self, input_ids: Tensor) -> Tensor:
+        """Vector of each distinct word: the last state of each direction, `(distinct, 2 * unit_hidden)`."""
+        embedded = self.embedding_dropout(self.embedding(input_ids))  # (distinct, units, embedding)
+        return self.spelling.last_states(embedded, input_ids != self.config.pad_token_id)
+
+
+class ByteCRFForTokenClassification(ByteCRFPreTrainedModel):
+    """
+    [`ByteCRFModel`] with a linear-chain CRF over its words.
+
+    Reference:
+        Mueller, Andrews and Dredze (2020), section 4.1. https://aclanthology.org/2020.acl-main.720
+    """
+
+    # The loss is divided by `num_items_in_batch`, the labelled words of all accumulated batches on all processes, so
+    # that gradient accumulation and several processes give the gradient of one big batch.
+    accepts_loss_kwargs = True
+
+    def __init__(self, config: ByteCRFConfig):
+        super().__init__(config)
+        # Saving notes the class that is saved, and no other; the base model is to load from the folder too.
+        config.auto_map = {"AutoModel": "modeling_byte_crf.ByteCRFModel"} | (getattr(config, "auto_map", None) or {})
+        labels = [config.id2label[index] for index in range(config.num_labels)]
+        self.byte_crf = ByteCRFModel(config)
+        self.sentence_dropout = nn.Dropout(config.sentence_dropout)
+        self.classifier = nn.Linear(2 * config.hidden_size, config.num_labels)
+        self.crf = LinearChainCRF(config.num_labels, legal_transitions(labels, config.label_scheme))
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        word_indices: Tensor,
+        labels: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs,
+    ) -> TokenClassifierOutput:
+        """
+        Emission scores of every label, and the loss when the labels are given.
+
+        Args:
+            input_ids (`LongTensor` of shape `(distinct, units)`):
+                Units of each distinct word of the batch, 0 on padding.
+            word_indices (`LongTensor` of shape `(batch, words)`):
+                Row of `input_ids` that spells each word, -1 on padding.
+            labels (`LongTensor` of shape `(batch, words)`, *optional*):
+                Label ids, -100 on padding.
+            num_items_in_batch (`int` or `Tensor` of shape `()`, *optional*):
+                Words that the loss is averaged over, defaults to those of this batch.
+            kwargs:
+                Ignored; what transformers hands to every model.
+
+        Returns:
+            `TokenClassifierOutput`: `loss` is the negative log-likelihood in nats per word; `logits` are emission
+            scores of shape
+            `(batch, words, labels)`, to be read with `decode`, not with `argmax`.
+        """
+        states = self.byte_crf(input_ids, word_indices).last_hidden_state
+        emissions = self.classifier(self.sentence_dropout(states))  # (batch, words, labels)
+
+        loss = None
+        if labels is not None:
+            mask = word_indices >= 0
+            log_likelihood = self.crf.log_likelihood(emissions, labels, mask)  # (batch,)
+            loss = -log_likelihood.sum() / (mask.sum() if num_items_in_batch is None else num_items_in_batch)
+        return TokenClassifierOutput(loss=loss, logits=emissions)
+
+    def decode(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """Label ids of the most probable path, `(batch, words)`, -100 on padding."""
+        return self.crf.decode(logits, mask)
+
+    def label_probabilities(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """Posterior probability of each label at each word, `(batch, words, labels)`."""
+        return self.crf.marginals(logits, mask)
+
+
+def _rows_of_like_length(input_ids: Tensor, padding: int | None) -> list[Tensor]:
+    """Rows of the batch in consecutive groups, each cut to its longest row, so that little padding is read."""
+    if not input_ids.is_cpu:
+        # The lengths would have to be waited for; a GPU reads the padding in that time.
+        return [input_ids]
+    lengths = (input_ids != padding).sum(1).tolist()
+    groups, first = [], 0
+    for row, length in enumerate(lengths):
+        # Both limits were measured on MasakhaNER batches: smaller groups lose more in matrix products than they save.
+        if row - first >= 16 and length < 0.75 * max(lengths[first:row]):
+            groups.append((first, row))
+            first = row
+    groups.append((first, len(lengths)))
+    return [input_ids[start:end, : max(1, *lengths[start:end])] for start, end in groups]
+
+
+ByteCRFModel.register_for_auto_class("AutoModel")
+ByteCRFForTokenClassification.register_for_auto_class("AutoModelForTokenClassification")

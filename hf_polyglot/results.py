@@ -1,0 +1,396 @@
+"""results.json: what a training run was, what it cost and what came out. Cards, tables and plots come from it alone.
+
+Keys, all required unless in brackets; others are kept and not read:
+
+    name                 name of the run, as `byte_crf-masakhaner1-polyglot`
+    command              the command line that repeats it
+    model_type           as in the model's config.json
+    regime               one of `REGIMES`
+    [base_model]         what training started from, by its Hub id if it has one; absent or null if from scratch
+    arguments            of the recipe, by name
+    data                 {language: {split: {sentences, fingerprint}, [source], [license]}}, only splits that were used
+    seeds                list of integers
+    [best_seed]          the one whose model is kept, chosen on the development sets
+    versions             {package: version}
+    device               {name, cpu_threads}
+    seconds              wall-clock time of the run
+    peak_memory_bytes    of the GPU if there is one, else of the process
+    scores               {split: {language: {metric: {mean, std}, [by_type: {type: {metric: {mean, std}}}]}, [average],
+                         [average_source], [average_zero_shot]}}, in percent
+
+A language whose `data` has no `train` split was not trained on. A `source` written as `owner/name:configuration` is a
+data set on the Hub.
+"""
+
+import importlib.metadata
+import json
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+
+import hf_polyglot
+
+REGIMES = ("monolingual", "polyglot", "continued", "zero-shot", "distilled", "standard")
+
+# Keys of `scores[split]` that are means over languages, not languages.
+AVERAGES = ("average", "average_source", "average_zero_shot")
+
+# Keys of `data[language]` that are no splits.
+DESCRIPTIONS = ("source", "license")
+
+PACKAGES = ("torch", "transformers", "datasets", "accelerate")
+
+# Metrics of a task with spans, and of one without.
+_NEEDED_METRICS = ({"precision", "recall", "f1"}, {"accuracy"})
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "name": str,
+    "command": str,
+    "model_type": str,
+    "regime": str,
+    "arguments": Mapping,
+    "data": Mapping,
+    "seeds": list,
+    "versions": Mapping,
+    "device": Mapping,
+    "seconds": (int, float),
+    "peak_memory_bytes": int,
+    "scores": Mapping,
+}
+
+
+def write_results(path: str | Path, results: Mapping[str, Any]) -> None:
+    """
+    Write `results` to a JSON file, checked first.
+
+    Args:
+        path (`str` or `Path`):
+            File to write, or the folder in which to write `results.json`.
+        results (`Mapping[str, Any]`):
+            As described at the top of this module.
+    """
+    check_results(results)
+    path = _results_file(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_results(path: str | Path) -> dict[str, Any]:
+    """
+    The results in a JSON file, checked.
+
+    Args:
+        path (`str` or `Path`):
+            The file, or the folder that holds `results.json`.
+
+    Raises:
+        ValueError: if the file is not JSON, or if a key is missing or holds something unexpected.
+    """
+    path = _results_file(path)
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        check_results(results)
+    except ValueError as error:
+        raise ValueError(f"`{path}` holds no results of a run. {error}") from error
+    return results
+
+
+def check_results(results: Mapping[str, Any]) -> None:
+    """
+    Raise an error that names the first key of `results` that is missing or holds something unexpected.
+
+    Args:
+        results (`Mapping[str, Any]`):
+            As described at the top of this module.
+
+    Raises:
+        ValueError: if a key is missing or holds something unexpected.
+    """
+    if not isinstance(results, Mapping):
+        raise ValueError(f"Results are a {type(results).__name__}; expected a dictionary with {', '.join(_TYPES)}.")
+    for key, expected in _TYPES.items():
+        if key not in results:
+            raise ValueError(f"`{key}` is missing. Expected {', '.join(_TYPES)}; let the recipe that ran write it.")
+        # True and False are integers to Python, but no number of bytes.
+        if not isinstance(results[key], expected) or isinstance(results[key], bool):
+            names = " or ".join(kind.__name__ for kind in (expected if isinstance(expected, tuple) else (expected,)))
+            raise ValueError(f"`{key}` is {results[key]!r}; expected a {names}.")
+    if results["regime"] not in REGIMES:
+        raise ValueError(f"`regime` is {results['regime']!r}; expected one of {', '.join(REGIMES)}.")
+    if not results["seeds"] or not all(type(seed) is int for seed in results["seeds"]):
+        raise ValueError(f"`seeds` is {results['seeds']!r}; expected at least one integer.")
+    if not isinstance(results.get("base_model"), str | None):
+        raise ValueError(
+            f"`base_model` is {results['base_model']!r}; expected a str, or null for a model from scratch."
+        )
+    _check_data(results["data"])
+    _check_scores(results["scores"], results["data"])
+
+
+def run_environment(device: torch.device | str | None = None) -> dict[str, Any]:
+    """
+    The keys `versions` and `device` of results.json.
+
+    Args:
+        device (`torch.device` or `str`, *optional*):
+            Where the model was trained, such as `training_arguments.device`. Defaults to the GPU if there is one.
+
+    Returns:
+        `dict`: `{"versions": {package: version}, "device": {"name", "cpu_threads"}}`.
+
+    Example:
+        >>> sorted(run_environment("cpu")["versions"])
+        ['accelerate', 'datasets', 'hf_polyglot', 'python', 'torch', 'transformers']
+    """
+    on_gpu = _device(device).type == "cuda"
+    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
+    return {
+        "versions": {"python": platform.python_version(), **versions, "hf_polyglot": hf_polyglot.__version__},
+        "device": {
+            "name": torch.cuda.get_device_name(_device(device)) if on_gpu else _cpu_name(),
+            "cpu_threads": torch.get_num_threads(),
+        },
+    }
+
+
+def peak_memory_bytes(device: torch.device | str | None = None) -> int:
+    """
+    Most memory in use so far: of the tensors on the GPU, or of the whole process on a CPU.
+
+    Args:
+        device (`torch.device` or `str`, *optional*):
+            Where the model was trained. Defaults to the GPU if there is one.
+
+    Example:
+        >>> peak_memory_bytes("cpu") > 1_000_000
+        True
+    """
+    if _device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(_device(device))
+    import resource  # Not on Windows, where the rest of this module works.
+
+    # Linux counts in KiB, macOS in bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def aggregate_scores(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """
+    Mean and standard deviation over seeds of every number in nested dictionaries.
+
+    A type that occurs under `by_type` for some seeds only was neither there nor predicted for the others: its scores
+    count as 0 there, as they do wherever they have no denominator.
+
+    Args:
+        seeds (`Sequence[Mapping[str, Any]]`):
+            One dictionary a seed, all with the same keys.
+
+    Returns:
+        `dict`: the same keys, each number replaced by `{"mean", "std"}`. `std` is the sample standard deviation, which
+        divides by one less than the seeds; 0 for one seed.
+
+    Raises:
+        ValueError: if there is no seed, or if the seeds have different keys.
+
+    Example:
+        >>> aggregate_scores([{"yor": {"f1": 70.0}}, {"yor": {"f1": 72.0}}])
+        {'yor': {'f1': {'mean': 71.0, 'std': 1.4142135623730951}}}
+    """
+    if not seeds:
+        raise ValueError("No scores to aggregate. Expected those of at least one seed.")
+    keys = list(dict.fromkeys(key for seed in seeds for key in seed))
+    for key in keys:
+        if not all(key in seed for seed in seeds):
+            raise ValueError(
+                f"`{key}` is missing for some seeds. Expected the same scores of every seed; train it again."
+            )
+    aggregated = {}
+    for key in keys:
+        values = [seed[key] for seed in seeds]
+        if isinstance(values[0], Mapping):
+            aggregated[key] = aggregate_scores(_with_absent_types(values) if key == "by_type" else values)
+        else:
+            aggregated[key] = {"mean": fmean(values), "std": stdev(values) if len(values) > 1 else 0.0}
+    return aggregated
+
+
+def languages_by_training(results: Mapping[str, Any], split: str = "test") -> tuple[list[str], list[str]]:
+    """
+    The languages with scores, apart: those that the run trained on, and the others.
+
+    Args:
+        results (`Mapping[str, Any]`):
+            Of one run.
+        split (`str`, *optional*, defaults to `"test"`):
+            Whose scores.
+
+    Raises:
+        ValueError: if the run has no scores on that split.
+    """
+    if split not in results["scores"]:
+        raise ValueError(
+            f"`{results['name']}` has no scores on `{split}`. Expected one of {', '.join(results['scores'])}; "
+            "evaluate the model on that split first."
+        )
+    languages = [language for language in results["scores"][split] if language not in AVERAGES]
+    trained_on = [language for language in languages if "train" in results["data"][language]]
+    return trained_on, [language for language in languages if language not in trained_on]
+
+
+def results_table(results: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, split: str = "test") -> str:
+    """
+    Markdown table of scores in percent, one row a language: `mean ± std`, or the mean alone of a run with one seed.
+
+    Languages that no run was trained on come last, with an average of their own.
+
+    Args:
+        results (`Mapping[str, Any]` or a sequence of them):
+            One run, shown with precision, recall and F1; or several, with the F1 of each in a column of its own. Runs
+            on tasks without spans are shown with their accuracy.
+        split (`str`, *optional*, defaults to `"test"`):
+            Whose scores.
+
+    Returns:
+        `str`, its columns aligned, so that it can be read on a terminal too.
+    """
+    if isinstance(results, Mapping):
+        runs, columns = [results], [(results, metric) for metric in _metrics(results, split)]
+        titles = [{"f1": "F1"}.get(metric, metric.title()) for _, metric in columns]
+    else:
+        runs, columns = list(results), [(run, _metrics(run, split)[-1]) for run in results]
+        titles = [run["name"] for run in runs]
+    trained_on, unseen = (
+        list(dict.fromkeys(language for run in runs for language in languages_by_training(run, split)[role]))
+        for role in (0, 1)
+    )
+    unseen = [language for language in unseen if language not in trained_on]
+
+    rows = [["Language", "Training sentences", *titles]]
+    for group, role in ((trained_on, "trained on"), (unseen, "not trained on")):
+        for language in group:
+            cells = (_cell(run, split, language, metric) for run, metric in columns)
+            rows.append([language, _training_sentences(runs, language), *cells])
+        if len(group) > 1:
+            name = f"average, {role}" if trained_on and unseen else "average"
+            rows.append([f"**{name}**", "", *(_average_cell(run, split, group, metric) for run, metric in columns)])
+    return _markdown(rows)
+
+
+def _metrics(run: Mapping[str, Any], split: str) -> list[str]:
+    """Metrics worth a column, the most important last."""
+    languages_by_training(run, split)
+    present = next(iter(run["scores"][split].values()))
+    return ["precision", "recall", "f1"] if "f1" in present else ["accuracy"]
+
+
+def _training_sentences(runs: Sequence[Mapping[str, Any]], language: str) -> str:
+    for run in runs:
+        if "train" in run["data"].get(language, {}):
+            return f"{run['data'][language]['train']['sentences']:,}"
+    return "0"
+
+
+def _cell(run: Mapping[str, Any], split: str, key: str, metric: str) -> str:
+    score = run["scores"][split].get(key, {}).get(metric)
+    if score is None:
+        return "–"
+    return f"{score['mean']:.2f} ± {score['std']:.2f}" if len(run["seeds"]) > 1 else f"{score['mean']:.2f}"
+
+
+def _average_cell(run: Mapping[str, Any], split: str, group: list[str], metric: str) -> str:
+    """Average over `group`, with its deviation over seeds where the run kept that; a dash if a language is missing."""
+    trained_on, unseen = languages_by_training(run, split)
+    for key, languages in zip(AVERAGES, (trained_on + unseen, trained_on, unseen), strict=True):
+        if set(languages) == set(group) and key in run["scores"][split]:
+            return _cell(run, split, key, metric)
+    if not set(group) <= {*trained_on, *unseen}:
+        return "–"
+    return f"{fmean(run['scores'][split][language][metric]['mean'] for language in group):.2f}"
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+
+    def line(row: list[str]) -> str:
+        cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        return f"| {' | '.join((row[0].ljust(widths[0]), *cells))} |"
+
+    rule = "|".join([":" + "-" * (widths[0] + 1), *("-" * (width + 1) + ":" for width in widths[1:])])
+    return "\n".join([line(rows[0]), f"|{rule}|", *map(line, rows[1:])])
+
+
+def _results_file(path: str | Path) -> Path:
+    return Path(path) / "results.json" if Path(path).is_dir() else Path(path)
+
+
+def _check_data(data: Mapping[str, Any]) -> None:
+    for language, splits in data.items():
+        if language in AVERAGES or not isinstance(splits, Mapping):
+            raise ValueError(f"`data.{language}` is {splits!r}; expected a language and its splits.")
+        for key, value in splits.items():
+            if key in DESCRIPTIONS:
+                if not isinstance(value, str):
+                    raise ValueError(f"`data.{language}.{key}` is {value!r}; expected a str.")
+            elif (
+                not isinstance(value, Mapping)
+                or type(value.get("sentences")) is not int
+                or not isinstance(value.get("fingerprint"), str)
+            ):
+                raise ValueError(
+                    f"`data.{language}.{key}` is {value!r}; expected `sentences` (an int) and `fingerprint` (a "
+                    f"str) of a split. Keys that are no splits are {', '.join(DESCRIPTIONS)}."
+                )
+
+
+def _check_scores(scores: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    if not scores or not all(
+        isinstance(of_split, Mapping) and {*of_split} - {*AVERAGES} for of_split in scores.values()
+    ):
+        raise ValueError(
+            f"`scores` is {scores!r}; expected at least one split with the scores of at least one language."
+        )
+    for split, languages in scores.items():
+        for language, metrics in languages.items():
+            if language not in (*data, *AVERAGES):
+                raise ValueError(
+                    f"`scores.{split}.{language}` is no language of `data`, which are {', '.join(data)}. Add it there."
+                )
+            if not isinstance(metrics, Mapping) or not any(needed <= set(metrics) for needed in _NEEDED_METRICS):
+                raise ValueError(
+                    f"`scores.{split}.{language}` is {metrics!r}; expected `precision`, `recall` and `f1`, or "
+                    "`accuracy`."
+                )
+            _check_numbers(metrics, f"scores.{split}.{language}")
+
+
+def _check_numbers(scores: Mapping[str, Any], key: str) -> None:
+    for name, value in scores.items():
+        if isinstance(value, Mapping) and not {"mean", "std"} & set(value):
+            _check_numbers(value, f"{key}.{name}")
+        elif (
+            not isinstance(value, Mapping)
+            or set(value) != {"mean", "std"}
+            or not all(isinstance(number, (int, float)) and 0 <= number <= 100 for number in value.values())
+        ):
+            raise ValueError(f"`{key}.{name}` is {value!r}; expected `mean` and `std` in percent, between 0 and 100.")
+
+
+def _with_absent_types(seeds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The `by_type` of each seed with zeros for the types that only other seeds have."""
+    zeros = {name: dict.fromkeys(numbers, 0.0) for seed in seeds for name, numbers in seed.items()}
+    return [zeros | dict(seed) for seed in seeds]
+
+
+def _device(device: torch.device | str | None) -> torch.device:
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _cpu_name() -> str:
+    cpus = Path("/proc/cpuinfo")
+    lines = cpus.read_text(encoding="utf-8").splitlines() if cpus.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine() or "CPU")

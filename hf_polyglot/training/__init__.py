@@ -1,0 +1,1 @@
+"""Training: the arguments, the trainer, and runs over several seeds."""

@@ -1,0 +1,119 @@
+"""Arguments of the trainer, and how a recipe reads its own from the command line and from preset files."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import HfArgumentParser, TrainingArguments
+
+
+@dataclass
+class PolyglotTrainingArguments(TrainingArguments):
+    """
+    transformers' [`TrainingArguments`] with languages.
+
+    Every epoch is evaluated and kept; the best one by the dev F1 averaged over languages is the model in the end.
+    """
+
+    alpha: float = field(
+        default=1.0,
+        metadata={
+            "help": "Exponent of a corpus's size in the probability of its language. 1: in proportion to size; 0: "
+            "every "
+            "language alike, as Mueller et al. (2020) do when sizes differ much."
+        },
+    )
+    head_learning_rate: float | None = field(
+        default=None,
+        metadata={"help": "Learning rate of all that is not the pretrained encoder. Default: learning_rate."},
+    )
+    early_stopping_patience: int | None = field(
+        default=None,
+        metadata={"help": "Stop after this many evaluations without a better average dev F1. Default: never."},
+    )
+    remove_unused_columns: bool = field(
+        default=False, metadata={"help": "Must stay off: the collators read the columns that models do not."}
+    )
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate: no, steps or epoch."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save: no, steps, epoch or best."})
+    logging_strategy: str = field(default="epoch", metadata={"help": "When to log the loss: no, steps or epoch."})
+    save_total_limit: int | None = field(
+        default=1, metadata={"help": "Checkpoints kept, besides the best one where load_best_model_at_end is on."}
+    )
+    load_best_model_at_end: bool = field(
+        default=True, metadata={"help": "End with the checkpoint of the best metric_for_best_model, not the last one."}
+    )
+    metric_for_best_model: str | None = field(
+        default="average_f1", metadata={"help": "What the best checkpoint is best in. For one language, eval_swa_f1."}
+    )
+    greater_is_better: bool | None = field(default=True, metadata={"help": "Whether more of that metric is better."})
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.remove_unused_columns:
+            raise ValueError(
+                "`remove_unused_columns` is True; the collators need `tokens` and the labels. Leave it out."
+            )
+        # Without a GPU there is nothing to pin memory for, and torch warns of it at every data set.
+        self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type != "cpu"
+
+
+def parse_recipe(*argument_classes: type, argv: Sequence[str] | None = None, **defaults: Any) -> tuple:
+    """
+    One object of each dataclass, from the command line.
+
+    `--preset FILE` reads flags from a file first; flags on the command line override it. In a preset, `#` begins a
+    comment.
+
+    Args:
+        argument_classes (`type`):
+            Dataclasses, whose fields are the flags.
+        argv (`Sequence[str]`, *optional*):
+            The command line without the program, defaults to that of this process.
+        defaults:
+            Defaults of this recipe that differ from the dataclasses'.
+
+    Returns:
+        `tuple` of one instance of each class.
+
+    A flag that is unknown or has a wrong value ends the program, with the reason on stderr.
+    """
+    parser = HfArgumentParser(argument_classes, allow_abbrev=False)
+    parser.add_argument("--preset", metavar="FILE", help="File of flags, one or more to a line.")
+    parser.set_defaults(**defaults)
+    argv = list(sys.argv[1:] if argv is None else argv)
+    *parsed, rest, unknown = parser.parse_args_into_dataclasses(
+        _with_preset(argv), return_remaining_strings=True, look_for_args_file=False
+    )
+    del rest  # holds nothing but `preset`
+    if unknown:
+        parser.error(f"unknown: {' '.join(unknown)}. --help lists what there is.")
+    return tuple(parsed)
+
+
+def _with_preset(argv: list[str]) -> list[str]:
+    """
+    The command line with the flags of its presets before its own.
+
+    Raises:
+        ValueError: if a preset is not a file.
+    """
+    from_files: list[str] = []
+    own: list[str] = []
+    words = iter(argv)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag != "--preset":
+            own.append(word)
+            continue
+        path = Path(value if equals else next(words, ""))
+        if not path.is_file():
+            raise ValueError(
+                f"The preset {str(path)!r} is not a file. The presets that come along lie in recipes/presets."
+            )
+        for line in path.read_text(encoding="utf-8").splitlines():
+            from_files.extend(shlex.split(line, comments=True))
+    return from_files + own

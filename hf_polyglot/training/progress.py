@@ -1,0 +1,23 @@
+"""What a training run prints: a bar, and a line for each evaluation."""
+
+from transformers import ProgressCallback
+
+
+class PolyglotProgressCallback(ProgressCallback):
+    """Progress bar that prints the loss and one F1 per language, where transformers prints every number it has."""
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        """Print a log in one line."""
+        if not state.is_world_process_zero or self.training_bar is None or not logs:
+            return
+        if "eval_average_f1" in logs:
+            languages = ((name[len("eval_") : -len("_f1")], value) for name, value in logs.items() if _is_f1(name))
+            each = "  ".join(f"{language} {value:.1f}" for language, value in languages)
+            self.training_bar.write(f"epoch {state.epoch:g}  dev F1 {logs['eval_average_f1']:.2f}  ({each})")
+        elif "loss" in logs:
+            self.training_bar.write(f"epoch {state.epoch:g}  step {state.global_step}  loss {float(logs['loss']):.4f}")
+
+
+def _is_f1(name: str) -> bool:
+    """Whether a metric is the F1 of one language, and not of one type of a language."""
+    return name.startswith("eval_") and name.endswith("_f1") and name.count("_") == 2 and "average" not in name

@@ -1,0 +1,137 @@
+"""The end of a recipe: results.json, the card, the table on the terminal, and the Hub."""
+
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi
+
+from hf_polyglot.model_card import write_model_card
+from hf_polyglot.results import results_table, run_environment, write_results
+from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
+from hf_polyglot.training.runs import SeedRuns
+
+# Of a run's folder, what is no part of the model: the runs of the single seeds with their checkpoints.
+KEPT_AT_HOME = ["seed-*", "checkpoint-*", "_*"]
+
+
+def run_results(
+    runs: SeedRuns,
+    arguments: CorpusArguments,
+    training: PolyglotTrainingArguments,
+    corpora: RecipeCorpora,
+    *,
+    regime: str,
+    name: str | None = None,
+    base_model: str | None = None,
+) -> dict[str, Any]:
+    """
+    What `results.json` says of a run.
+
+    Args:
+        runs ([`SeedRuns`]):
+            What came out.
+        arguments ([`CorpusArguments`]):
+            Of the recipe.
+        training ([`PolyglotTrainingArguments`]):
+            Of the trainer; those that differ from the defaults are kept.
+        corpora ([`RecipeCorpora`]):
+            What was trained and tested on.
+        regime (`str`):
+            `"polyglot"` or another of the regimes.
+        name (`str`, *optional*):
+            Defaults to the name of the output folder.
+        base_model (`str`, *optional*):
+            The pretrained encoder.
+    """
+    defaults = type(training)(output_dir=training.output_dir).to_dict()
+    changed = {
+        key: value
+        for key, value in training.to_dict().items()
+        if value != defaults[key] and "token" not in key and "logging" not in key
+    }
+    return {
+        "name": name or Path(training.output_dir).name,
+        "command": _command(),
+        "model_type": runs.trainer.model.config.model_type,
+        "regime": regime,
+        "base_model": base_model,
+        "arguments": asdict(arguments) | changed,
+        "data": corpora.to_dict(),
+        "seeds": runs.seeds,
+        "best_seed": runs.best_seed,
+        **run_environment(training.device),
+        "seconds": round(runs.seconds, 1),
+        "peak_memory_bytes": runs.peak_memory_bytes,
+        "scores": runs.scores,
+    }
+
+
+def publish_run(
+    runs: SeedRuns,
+    arguments: CorpusArguments,
+    training: PolyglotTrainingArguments,
+    corpora: RecipeCorpora,
+    *,
+    regime: str,
+    name: str | None = None,
+    base_model: str | None = None,
+) -> dict[str, Any]:
+    """
+    Write results.json and the card beside the model, and upload the folder if `--push_to_hub` says so.
+
+    Args:
+        runs ([`SeedRuns`]):
+            What came out.
+        arguments ([`CorpusArguments`]):
+            Of the recipe.
+        training ([`PolyglotTrainingArguments`]):
+            Of the trainer. `hub_model_id` and `hub_private_repo` say where to.
+        corpora ([`RecipeCorpora`]):
+            What was trained and tested on.
+        regime (`str`):
+            `"polyglot"` or another of the regimes.
+        name (`str`, *optional*):
+            Defaults to the name of the output folder.
+        base_model (`str`, *optional*):
+            The pretrained encoder.
+
+    Returns:
+        What `results.json` says.
+    """
+    results = run_results(runs, arguments, training, corpora, regime=regime, name=name, base_model=base_model)
+    if runs.trainer.is_world_process_zero():
+        folder = Path(training.output_dir)
+        write_results(folder / "results.json", results)
+        write_model_card(folder)
+        if training.push_to_hub:
+            api = HfApi(token=training.hub_token)
+            repository = api.create_repo(
+                training.hub_model_id or folder.name, private=training.hub_private_repo, exist_ok=True
+            ).repo_id
+            api.upload_folder(repo_id=repository, folder_path=folder, ignore_patterns=KEPT_AT_HOME)
+    return results
+
+
+def results_summary(results: dict[str, Any] | list[dict[str, Any]], folder: str) -> str:
+    """
+    Table of the test scores, and where the models lie.
+
+    Args:
+        results (`dict` or `list[dict]`):
+            As in `results.json`; several runs stand side by side.
+        folder (`str`):
+            Where they were written.
+    """
+    return f"\n{results_table(results)}\n\nModel, results.json and card: {folder}"
+
+
+def _command() -> str:
+    """The command line of this process, without the place of this checkout."""
+    program = Path(sys.argv[0])
+    if program.is_absolute() and program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    return shlex.join(["accelerate", "launch", str(program), *sys.argv[1:]])

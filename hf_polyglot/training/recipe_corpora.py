@@ -1,0 +1,215 @@
+"""The corpora of a recipe: which ones its command line names, and how they are loaded."""
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from hf_polyglot.data.corpora import CorpusReport, fingerprint, load_corpora
+from hf_polyglot.data.demo import DEMO_FOLDER, SOURCE_LANGUAGES, ZERO_SHOT_LANGUAGES
+
+
+@dataclass
+class CorpusArguments:
+    """Which annotated files a recipe reads, shared by all of them."""
+
+    corpora: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Training corpora, each LANGUAGE=SOURCE, or a folder named after its language. A source is a "
+            "folder with train, "
+            "dev and test files, a pattern with {split}, or a Hub id. A * in a folder's name is expanded. Default: "
+            "the "
+            "embedded synthetic corpus."
+        },
+    )
+    zero_shot_corpora: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Corpora, given likewise, that the model is tested on and never trained on."},
+    )
+    type_map: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Entity types to rename, as DATE=O (outside every entity) or PERSON=PER."},
+    )
+    max_train_sentences: int | None = field(
+        default=None, metadata={"help": "Training sentences kept of each language, drawn at random. Default: all."}
+    )
+    max_test_sentences: int | None = field(
+        default=None, metadata={"help": "Sentences kept of each dev and test set, drawn at random. Default: all."}
+    )
+    seeds: list[int] = field(
+        default_factory=lambda: [42], metadata={"help": "One run for each; results are mean and standard deviation."}
+    )
+
+
+def named_sources(given: Sequence[str]) -> dict[str, str]:
+    """
+    Source of each language, from `LANGUAGE=SOURCE` or the name of a folder.
+
+    Args:
+        given (`Sequence[str]`):
+            As on the command line.
+
+    Raises:
+        ValueError: if a language is named twice, or a pattern matches no folder.
+
+    Example:
+        >>> named_sources(["swa=data/swa", "data/masakhaner/yor"])
+        {'swa': 'data/swa', 'yor': 'data/masakhaner/yor'}
+    """
+    sources: dict[str, str] = {}
+    for source in given:
+        language, equals, path = source.partition("=")
+        for folder in [path] if equals else _expanded(source):
+            name = language if equals else Path(folder).name
+            if name in sources:
+                raise ValueError(
+                    f"The language {name!r} has two corpora, {sources[name]} and {folder}. Leave one out."
+                )
+            sources[name] = folder
+    return sources
+
+
+def _expanded(pattern: str) -> list[str]:
+    """
+    The folders that a pattern matches, in order; anything without `*` as it is.
+
+    Raises:
+        ValueError: if it matches none.
+    """
+    if "*" not in pattern:
+        return [pattern]
+    matches = glob.glob(pattern)  # noqa: PTH207 (absolute and relative patterns alike)
+    folders = sorted(path for path in matches if Path(path).is_dir())
+    if not folders:
+        raise ValueError(f"No folder matches {pattern!r}. A corpus is a folder with train, dev and test files.")
+    return folders
+
+
+def parsed_type_map(given: Sequence[str]) -> dict[str, str]:
+    """
+    Entity types to rename, from `OLD=NEW`.
+
+    Args:
+        given (`Sequence[str]`):
+            As on the command line.
+
+    Raises:
+        ValueError: if one has not that form.
+
+    Example:
+        >>> parsed_type_map(["DATE=O"])
+        {'DATE': 'O'}
+    """
+    pairs = [entry.partition("=") for entry in given]
+    for old, _, new in pairs:
+        if not old or not new:
+            raise ValueError(f"The type map {list(given)} is not made of OLD=NEW, such as DATE=O.")
+    return {old: new for old, _, new in pairs}
+
+
+@dataclass
+class RecipeCorpora:
+    """
+    What a recipe trains and tests on. Without a corpus on the command line, the embedded synthetic one.
+
+    Args:
+        train (`dict[str, Dataset]`):
+            Training sentences of each language.
+        evaluation (`dict[str, dict[str, Dataset]]`):
+            `validation` and `test`: sentences of each language trained on, and of the zero-shot ones too.
+        zero_shot_languages (`list[str]`):
+            Languages that are tested on only.
+        labels (`list[str]`):
+            Tags, in the order of their ids.
+        report ([`CorpusReport`]):
+            What was read, mapped, repaired and left out.
+        is_demo (`bool`):
+            True for the embedded corpus.
+    """
+
+    train: dict[str, Dataset]
+    evaluation: dict[str, dict[str, Dataset]]
+    zero_shot_languages: list[str]
+    labels: list[str]
+    report: CorpusReport
+    is_demo: bool
+
+    @property
+    def source_validation(self) -> dict[str, Dataset]:
+        """Dev sets of the languages trained on, by which a zero-shot model must be chosen."""
+        return {language: self.evaluation["validation"][language] for language in self.train}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Sentences and fingerprint of each data set, as `results.json` keeps them."""
+        splits = {"train": self.train, **self.evaluation}
+        languages = [*self.train, *self.zero_shot_languages]
+        return {
+            language: {
+                split: {"sentences": len(datasets[language]), "fingerprint": fingerprint(datasets[language])}
+                for split, datasets in splits.items()
+                if language in datasets
+            }
+            for language in languages
+        }
+
+
+def load_recipe_corpora(arguments: CorpusArguments) -> RecipeCorpora:
+    """
+    The corpora that a command line names.
+
+    Args:
+        arguments ([`CorpusArguments`]):
+            From the command line.
+
+    Raises:
+        ValueError: if a language is both trained on and zero-shot, or a corpus lacks a split that is needed.
+    """
+    is_demo = not arguments.corpora
+    demo = {language: str(DEMO_FOLDER / language) for language in (*SOURCE_LANGUAGES, *ZERO_SHOT_LANGUAGES)}
+    training = (
+        {language: demo[language] for language in SOURCE_LANGUAGES} if is_demo else named_sources(arguments.corpora)
+    )
+    zero_shot = named_sources(arguments.zero_shot_corpora)
+    if is_demo and not zero_shot:
+        zero_shot = {language: demo[language] for language in ZERO_SHOT_LANGUAGES}
+    twice = sorted(set(training) & set(zero_shot))
+    if twice:
+        raise ValueError(
+            f"Trained on and zero-shot at once: {', '.join(twice)}. A zero-shot language is tested on only."
+        )
+
+    loaded = load_corpora(training | zero_shot, type_map=parsed_type_map(arguments.type_map))
+    for language in training | zero_shot:
+        needed = ("train", "validation", "test") if language in training else ("test",)
+        missing = [split for split in needed if split not in loaded.corpora[language]]
+        if missing:
+            raise ValueError(f"The corpus of {language} has no {' and no '.join(missing)} split. Add the file.")
+    return RecipeCorpora(
+        train={
+            language: _drawn(loaded.corpora[language]["train"], arguments.max_train_sentences) for language in training
+        },
+        evaluation={
+            split: {
+                language: _drawn(splits[split], arguments.max_test_sentences)
+                for language, splits in loaded.corpora.items()
+                if split in splits
+            }
+            for split in ("validation", "test")
+        },
+        zero_shot_languages=list(zero_shot),
+        labels=loaded.report.labels,
+        report=loaded.report,
+        is_demo=is_demo,
+    )
+
+
+def _drawn(dataset: Dataset, most: int | None) -> Dataset:
+    """At most so many sentences, the same ones in every run."""
+    if most is None or len(dataset) <= most:
+        return dataset
+    return dataset.select(sorted(np.random.default_rng(0).choice(len(dataset), most, replace=False).tolist()))

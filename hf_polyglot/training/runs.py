@@ -1,0 +1,148 @@
+"""A training run over several seeds: train each, score each, keep the best, and say what came out."""
+
+import copy
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from hf_polyglot.results import aggregate_scores, peak_memory_bytes
+from hf_polyglot.span_metrics import average_scores, scores_with_average, span_scores_by_language
+from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.trainer import PolyglotTrainer
+
+
+@dataclass
+class SeedRuns:
+    """
+    What the runs of all seeds gave.
+
+    Args:
+        scores (`dict`):
+            `{split: {language: {"f1": {"mean", "std"}, ...}, "average": ...}}` over the seeds, in percent.
+        seeds (`list[int]`):
+            The seeds.
+        best_seed (`int`):
+            The one with the best average dev F1, whose model is kept.
+        seconds (`float`):
+            Wall-clock time of all of it.
+        peak_memory_bytes (`int`):
+            Largest memory in use, of the GPU or, without one, of the process.
+        trainer ([`PolyglotTrainer`]):
+            That of the best seed.
+    """
+
+    scores: dict[str, Any]
+    seeds: list[int]
+    best_seed: int
+    seconds: float
+    peak_memory_bytes: int
+    trainer: PolyglotTrainer
+
+
+def score_corpora(
+    trainer: PolyglotTrainer, datasets: Mapping[str, Any], zero_shot_languages: Sequence[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """
+    Exact-match span scores of each language and their average, in percent.
+
+    Args:
+        trainer ([`PolyglotTrainer`]):
+            With the model to score.
+        datasets (`Mapping[str, Dataset]`):
+            Labelled sentences of each language.
+        zero_shot_languages (`Sequence[str]`, *optional*):
+            Those of them that the model was not trained on.
+
+    Returns:
+        `{language: {"f1", "precision", "recall", "macro_f1", "by_type"}, "average": {...}}`, and if only some
+        languages were trained on, `"average_source"` and `"average_zero_shot"` too.
+    """
+    config = trainer.model.config
+    gold, predicted, languages = [], [], []
+    for language, dataset in datasets.items():
+        prediction = trainer.predict(dataset, metric_key_prefix=f"test_{language}")
+        for gold_ids, predicted_ids in zip(prediction.label_ids, prediction.predictions, strict=True):
+            is_word = gold_ids != -100
+            gold.append([config.id2label[label] for label in gold_ids[is_word].tolist()])
+            predicted.append([config.id2label[label] for label in predicted_ids[is_word].tolist()])
+            languages.append(language)
+    by_language = span_scores_by_language(gold, predicted, languages, scheme=config.label_scheme)
+    scores = scores_with_average(by_language)
+    unseen = {language: by_language[language] for language in by_language if language in zero_shot_languages}
+    seen = {language: by_language[language] for language in by_language if language not in zero_shot_languages}
+    if seen and unseen:
+        scores |= {"average_source": average_scores(seen), "average_zero_shot": average_scores(unseen)}
+    return scores
+
+
+def train_over_seeds(
+    make_trainer: Callable[[PolyglotTrainingArguments], PolyglotTrainer],
+    training: PolyglotTrainingArguments,
+    seeds: Sequence[int],
+    evaluation: Mapping[str, Mapping[str, Any]],
+    zero_shot_languages: Sequence[str] = (),
+) -> SeedRuns:
+    """
+    Train once per seed, score every run, and save the model of the best one in `training.output_dir`.
+
+    Args:
+        make_trainer (`Callable`):
+            Makes the trainer of one seed, its model included, from the arguments of that run. Called with the seed
+            set.
+        training ([`PolyglotTrainingArguments`]):
+            Arguments that all runs share. The runs lie in `seed-42` and so on, below their `output_dir`.
+        seeds (`Sequence[int]`):
+            At least one.
+        evaluation (`Mapping[str, Mapping[str, Dataset]]`):
+            `{split: {language: data set}}` to score in the end. The seeds are compared by `"validation"`.
+        zero_shot_languages (`Sequence[str]`, *optional*):
+            Languages of `evaluation` that are not trained on. They have no say in which seed is best.
+
+    Returns:
+        [`SeedRuns`].
+
+    Raises:
+        ValueError: if there is no seed, or the same one twice.
+    """
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"`seeds` is {list(seeds)}; expected one or more, each once.")
+    started = time.perf_counter()
+    scores: dict[str, list[dict[str, Any]]] = {split: [] for split in evaluation}
+    best: tuple[float, int, PolyglotTrainer] | None = None
+    for seed in seeds:
+        arguments = copy.copy(training)
+        arguments.seed = seed
+        arguments.push_to_hub = False  # the best of them is published, in the end
+        arguments.output_dir = str(Path(training.output_dir) / f"seed-{seed}")
+        set_seed(seed)
+        trainer = make_trainer(arguments)
+        trainer.train(resume_from_checkpoint=_checkpoint_to_resume(arguments))
+        for split, datasets in evaluation.items():
+            scores[split].append(score_corpora(trainer, datasets, zero_shot_languages))
+        dev = scores["validation"][-1]
+        dev_f1 = dev.get("average_source", dev["average"])["f1"]
+        if best is None or dev_f1 > best[0]:
+            best = (dev_f1, seed, trainer)
+            trainer.save_model(training.output_dir)
+    _, best_seed, trainer = best
+    trainer.args.output_dir = training.output_dir
+    return SeedRuns(
+        scores={split: aggregate_scores(of_seeds) for split, of_seeds in scores.items()},
+        seeds=list(seeds),
+        best_seed=best_seed,
+        seconds=time.perf_counter() - started,
+        peak_memory_bytes=peak_memory_bytes(),
+        trainer=trainer,
+    )
+
+
+def _checkpoint_to_resume(arguments: PolyglotTrainingArguments) -> str | None:
+    """The last checkpoint of this seed, if the run is to be resumed and has one."""
+    if not arguments.resume_from_checkpoint or not Path(arguments.output_dir).is_dir():
+        return None
+    return get_last_checkpoint(arguments.output_dir)

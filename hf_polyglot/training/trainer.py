@@ -1,0 +1,198 @@
+"""A Trainer that knows languages: it samples them, evaluates each, and keeps the best model of them all."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainerCallback
+
+from hf_polyglot.data.collators import collator_for
+from hf_polyglot.data.language_sampling import PolyglotBatchSampler
+from hf_polyglot.span_metrics import span_f1
+from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.progress import PolyglotProgressCallback
+
+
+class PolyglotTrainer(Trainer):
+    """
+    Trainer of taggers on one language or many.
+
+    Args:
+        model (`PreTrainedModel`):
+            A tagger of this package.
+        args ([`PolyglotTrainingArguments`]):
+            How to train.
+        processing_class (`PreTrainedTokenizerFast`):
+            The model's tokenizer.
+        train_dataset (`Dataset` or `Mapping[str, Dataset]`, *optional*):
+            Training sentences with the columns `tokens`, `language` and `label_column`, or one such data set per
+            language.
+        eval_dataset (`Dataset` or `Mapping[str, Dataset]`, *optional*):
+            Sentences to evaluate on. With one data set per language, each is measured, and `eval_average_f1` is
+            their mean.
+        data_collator (`Callable`, *optional*):
+            Defaults to the collator whose batches the model reads.
+        compute_metrics (`Callable`, *optional*):
+            Defaults to exact-match span precision, recall and F1 in percent.
+        label_column (`str`, *optional*, defaults to `"ner_tags"`):
+            Column of the label ids.
+        options:
+            Further arguments of [`Trainer`].
+
+    Raises:
+        ValueError: if one process sees several GPUs.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        args: PolyglotTrainingArguments,
+        *,
+        processing_class,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        data_collator: Callable | None = None,
+        compute_metrics: Callable | None = None,
+        label_column: str = "ner_tags",
+        **options,
+    ):
+        if args.n_gpu > 1:
+            raise ValueError(
+                f"One process sees {args.n_gpu} GPUs, and torch.nn.DataParallel would cut batches at the wrong "
+                f"places. Start one "
+                "process for each GPU with `accelerate launch`, or show one of them by CUDA_VISIBLE_DEVICES."
+            )
+        labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
+        super().__init__(
+            model,
+            args,
+            data_collator=data_collator or collator_for(model, processing_class, label_column),
+            train_dataset=_concatenated(train_dataset),
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            compute_metrics=compute_metrics or span_f1(labels, model.config.label_scheme),
+            **options,
+        )
+        self.add_callback(_EpochOfSampler(self))
+        if args.early_stopping_patience is not None:
+            self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
+        if self.pop_callback(ProgressCallback):
+            self.add_callback(PolyglotProgressCallback())
+
+    def get_train_dataloader(self) -> DataLoader:
+        """
+        Batches that a [`PolyglotBatchSampler`] draws, dealt to the processes.
+
+        Raises:
+            ValueError: if the trainer has no `train_dataset`.
+        """
+        if self.train_dataset is None:
+            raise ValueError(
+                "There is no `train_dataset`. Give one to the trainer, or call `evaluate` or `predict` only."
+            )
+        args = self.args
+        self.batch_sampler = PolyglotBatchSampler(
+            self.train_dataset["language"][:],
+            _lengths(self.train_dataset),
+            batch_size=args.train_batch_size,
+            batches_per_update=args.world_size * args.gradient_accumulation_steps,
+            alpha=args.alpha,
+            seed=args.seed if args.data_seed is None else args.data_seed,
+        )
+        loader = DataLoader(
+            self.train_dataset,
+            batch_sampler=self.batch_sampler,
+            collate_fn=self.data_collator,
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+            persistent_workers=args.dataloader_persistent_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
+        )
+        return self.accelerator.prepare(loader)
+
+    def get_decay_parameter_names(self, model) -> list[str]:
+        """Names of the parameters that decay: not biases, not norms, and not the CRF, whose scores are no weights."""
+        return [name for name in super().get_decay_parameter_names(model) if "crf." not in name]
+
+    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
+        """The optimizer, with `head_learning_rate` for the parameters outside the encoder."""
+        optimizer = super().create_optimizer(model)
+        if self.args.head_learning_rate is not None:
+            model = self.model if model is None else model
+            prefix = f"{model.base_model_prefix}."
+            head = {parameter for name, parameter in model.named_parameters() if not name.startswith(prefix)}
+            _give_own_rate(optimizer, head, self.args.head_learning_rate)
+        return optimizer
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        """Loss, label ids `(batch, words)` by the model's own decoding, and gold label ids of a batch."""
+        inputs = self._prepare_inputs(inputs)
+        labels: Tensor = inputs["labels"]
+        with torch.no_grad(), self.compute_loss_context_manager():
+            outputs = model(**inputs)
+        if prediction_loss_only:
+            return outputs.loss, None, None
+        decoded = self.accelerator.unwrap_model(model).decode(outputs.logits, labels != -100)
+        return outputs.loss, decoded, labels
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
+        """
+        Metrics of each data set, and their mean over data sets as `{prefix}_average_f1` when there are several by
+        name.
+
+        Args:
+            eval_dataset (`Dataset` or `Mapping[str, Dataset]`, *optional*):
+                Defaults to the trainer's own.
+            ignore_keys (`list[str]`, *optional*):
+                As in [`Trainer`].
+            metric_key_prefix (`str`, *optional*, defaults to `"eval"`):
+                What the names of the metrics begin with.
+
+        Returns:
+            `dict[str, float]`: `{prefix}_{language}_f1` and so on, in percent.
+        """
+        metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
+        datasets = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(datasets, Mapping):
+            scores = [metrics[f"{metric_key_prefix}_{language}_f1"] for language in datasets]
+            average = {f"{metric_key_prefix}_average_f1": sum(scores) / len(scores)}
+            metrics.update(average)
+            self.log({name: value for name, value in metrics.items() if name.endswith("_f1")})
+            # Early stopping looks for its metric in what each `on_evaluate` gets; the average is known only here.
+            self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, average)
+        return metrics
+
+
+class _EpochOfSampler(TrainerCallback):
+    """Tells the sampler the epoch: on resuming within one, accelerate tells it to several processes too late."""
+
+    def __init__(self, trainer: PolyglotTrainer):
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self.trainer.batch_sampler.set_epoch(int(state.epoch or 0))
+
+
+def _give_own_rate(optimizer: torch.optim.Optimizer, parameters: set[nn.Parameter], learning_rate: float) -> None:
+    """Move these parameters to groups of their own that are like the old ones but for their learning rate."""
+    for group in list(optimizer.param_groups):
+        moved = [parameter for parameter in group["params"] if parameter in parameters]
+        group["params"] = [parameter for parameter in group["params"] if parameter not in parameters]
+        optimizer.add_param_group({**group, "params": moved, "lr": learning_rate})
+    optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
+
+
+def _concatenated(dataset):
+    """One data set of a mapping of them; anything else as it is."""
+    if not isinstance(dataset, Mapping):
+        return dataset
+    from datasets import concatenate_datasets
+
+    return concatenate_datasets(list(dataset.values()))
+
+
+def _lengths(dataset) -> Sequence[int]:
+    """Words of each sentence."""
+    return [len(words) for words in dataset["tokens"]]

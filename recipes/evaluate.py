@@ -1,0 +1,82 @@
+"""
+Score a trained model on annotated files: precision, recall and F1 of spans, for each language and type.
+
+    accelerate launch recipes/evaluate.py --model runs/byte_crf --corpora ../shared/data/masakhaner1/*
+
+Needs the folder or Hub id of a model of this package. Tests on the test split unless --split says otherwise.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+import hf_polyglot  # noqa: F401  registers the models
+from hf_polyglot.data.corpora import load_corpora
+from hf_polyglot.inference.tagging import tag_words
+from hf_polyglot.models.label_scheme import types_of_labels
+from hf_polyglot.span_metrics import scores_table, scores_with_average, span_scores_by_language
+from hf_polyglot.training.arguments import parse_recipe
+from hf_polyglot.training.recipe_corpora import named_sources, parsed_type_map
+
+
+@dataclass
+class EvaluateArguments:
+    """What is scored, and on what."""
+
+    model: str = field(metadata={"help": "Folder or Hub id of the model."})
+    corpora: list[str] = field(
+        metadata={"help": "Corpora, each LANGUAGE=SOURCE or a folder named after its language."}
+    )
+    type_map: list[str] = field(default_factory=list, metadata={"help": "Entity types to rename, as DATE=O."})
+    split: str = field(default="test", metadata={"help": "Split to score on: train, validation or test."})
+    mode: str = field(
+        default="conlleval",
+        metadata={"help": "How ill-formed tags are read.", "choices": ["conlleval", "strict"]},
+    )
+    batch_size: int = field(default=64, metadata={"help": "Sentences read at once."})
+    output_file: str | None = field(default=None, metadata={"help": "JSON file for the scores."})
+
+
+def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
+    model = AutoModelForTokenClassification.from_pretrained(arguments.model)
+    tokenizer = AutoTokenizer.from_pretrained(arguments.model)
+    scheme = model.config.label_scheme
+    loaded = load_corpora(
+        named_sources(arguments.corpora), type_map=parsed_type_map(arguments.type_map), scheme=scheme
+    )
+    print(loaded.report)
+    unknown = types_of_labels(loaded.report.labels, scheme) - types_of_labels(model.config.id2label.values(), scheme)
+    if unknown:
+        print(
+            f"The model knows no {', '.join(sorted(unknown))}: it cannot find these. --type_map {min(unknown)}=O "
+            f"ignores one."
+        )
+
+    gold, predicted, languages = [], [], []
+    for language, splits in loaded.corpora.items():
+        if arguments.split not in splits:
+            raise ValueError(f"The corpus of {language} has no {arguments.split} split, but {', '.join(splits)}.")
+        dataset = splits[arguments.split]
+        tags = dataset.features["ner_tags"].feature.names
+        gold += [[tags[label] for label in labels] for labels in dataset["ner_tags"]]
+        predicted += [
+            list(tagged.tags) for tagged in tag_words(model, tokenizer, dataset["tokens"][:], arguments.batch_size)
+        ]
+        languages += [language] * len(dataset)
+
+    scores = scores_with_average(
+        span_scores_by_language(gold, predicted, languages, scheme=scheme, mode=arguments.mode)
+    )
+    print(scores_table(scores))
+    if arguments.output_file is not None:
+        Path(arguments.output_file).write_text(
+            json.dumps(scores, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+    return scores
+
+
+if __name__ == "__main__":
+    main(*parse_recipe(EvaluateArguments))

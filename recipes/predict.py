@@ -1,0 +1,72 @@
+"""
+Tag raw text or column files with a trained model.
+
+    python recipes/predict.py --model runs/byte_crf --input letters.txt
+    python recipes/predict.py --model runs/byte_crf --input test.conll --input_format conll --output_format conll
+
+Needs the folder or Hub id of a model of this package. Of raw text each line is one text. JSONL has an object per
+text, with its entities and their character offsets; CoNLL has a word and a tag per line.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from transformers import pipeline
+
+import hf_polyglot.inference.pipeline  # registers the models and the task
+from hf_polyglot.data.conll import conll_lines, read_words
+from hf_polyglot.training.arguments import parse_recipe
+
+
+@dataclass
+class PredictArguments:
+    """What is tagged, and how it is written."""
+
+    model: str = field(metadata={"help": "Folder or Hub id of the model."})
+    input: str = field(default="-", metadata={"help": "File to tag, in UTF-8; - for standard input."})
+    input_format: str = field(
+        default="text",
+        metadata={"help": "text: one text a line. conll: one word a line.", "choices": ["text", "conll"]},
+    )
+    token_column: int | None = field(
+        default=None, metadata={"help": "Column of the words in a column file, from 0. Default: found."}
+    )
+    output: str = field(default="-", metadata={"help": "File to write; - for standard output."})
+    output_format: str = field(
+        default="jsonl",
+        metadata={"help": "jsonl: entities with offsets. conll: words and tags.", "choices": ["jsonl", "conll"]},
+    )
+    batch_size: int = field(default=32, metadata={"help": "Texts read at once."})
+
+
+def texts_or_words(arguments: PredictArguments) -> Iterator[str | list[str]]:
+    """The lines of a text, or the words of each sentence of a column file."""
+    if arguments.input_format == "conll":
+        yield from read_words(arguments.input, token_column=arguments.token_column)
+    elif arguments.input == "-":
+        yield from (line.rstrip("\r\n") for line in sys.stdin)
+    else:
+        with Path(arguments.input).open(encoding="utf-8-sig", newline="\n") as lines:
+            yield from (line.rstrip("\r\n") for line in lines)
+
+
+def main(arguments: PredictArguments) -> None:
+    tag = pipeline(hf_polyglot.inference.pipeline.TASK, model=arguments.model)
+    inputs = texts_or_words(arguments)
+    are_words = arguments.input_format == "conll"
+    with sys.stdout if arguments.output == "-" else Path(arguments.output).open("w", encoding="utf-8") as output:
+        while batch := list(islice(inputs, 100 * arguments.batch_size)):
+            for reading in tag.read(batch, batch_size=arguments.batch_size, is_split_into_words=are_words):
+                if arguments.output_format == "conll":
+                    output.writelines(conll_lines(reading["words"], reading["tags"]))
+                else:
+                    record = {"text": reading["text"], "entities": reading["entities"]}
+                    output.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main(*parse_recipe(PredictArguments))

@@ -1,0 +1,127 @@
+"""Batches that the collators make."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from hf_polyglot import SpellingTokenizer
+from hf_polyglot.data.collators import PieceCollator, SpellingCollator, collator_for
+from hf_polyglot.models.word_pieces import encode_pieces, load_piece_tokenizer
+from tests.models.tiny_models import character_pieces, tiny_byte_crf, tiny_slicer
+
+
+def pieces_of_the_docstring():
+    """A tokenizer with the ids that the docstring of PieceCollator names."""
+    vocabulary = {"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "##": 4, "no": 5, "a": 6, "##men": 7}
+    backend = Tokenizer(models.WordPiece(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>")
+
+
+def test_the_piece_collator_makes_the_batch_of_its_docstring():
+    collate = PieceCollator(pieces_of_the_docstring(), 512)
+
+    batch = collate([{"tokens": ["no", "amen"], "ner_tags": [0, 3]}, {"tokens": ["a"], "ner_tags": [1]}])
+
+    assert {name: tensor.tolist() for name, tensor in batch.items()} == {
+        "labels": [[0, 3], [1, -100]],
+        "input_ids": [[1, 5, 6, 7, 2], [1, 6, 2, 0, 0]],
+        "attention_mask": [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]],
+        "word_positions": [[1, 2], [6, -1]],
+    }
+
+
+def test_a_word_that_the_tokenizer_maps_to_nothing_gets_the_unknown_piece():
+    tokenizer = character_pieces()
+    batch = encode_pieces(tokenizer, [[" ", "Amina", "\u3000", " "]], 60)
+
+    assert tokenizer.convert_ids_to_tokens(batch["input_ids"].flatten()[batch["word_positions"][0]].tolist()) == [
+        "<unk>", "A", "<unk>", "<unk>",
+    ]  # fmt: skip
+
+
+@given(
+    sentences=st.lists(st.lists(st.text("Amino", min_size=1, max_size=7), max_size=30), min_size=1, max_size=4),
+    max_pieces=st.integers(4, 40),
+)
+@settings(max_examples=100, deadline=None)
+def test_every_word_stands_at_its_first_piece_in_windows_of_any_size(sentences, max_pieces):
+    tokenizer = character_pieces()
+
+    batch = encode_pieces(tokenizer, sentences, max_pieces)
+
+    assert batch["input_ids"].shape[1] <= max_pieces
+    assert (batch["input_ids"][:, 0] == tokenizer.bos_token_id).all()
+    flat = batch["input_ids"].flatten()
+    for words, positions in zip(sentences, batch["word_positions"].tolist(), strict=True):
+        real = [position for position in positions if position >= 0]
+        assert len(real) == len(words)
+        assert tokenizer.convert_ids_to_tokens(flat[real].tolist()) == [word[0] for word in words]
+
+
+def test_words_of_a_long_sentence_count_where_they_are_far_from_a_cut():
+    tokenizer = character_pieces()
+    words = ["A"] * 100
+
+    batch = encode_pieces(tokenizer, [words], 22)
+
+    columns = batch["word_positions"][0] % 22
+    rows = batch["word_positions"][0] // 22
+    inner = (rows > 0) & (rows < rows.max())
+    # Windows of 20 words overlap by 10, so no word of an inner one need be nearer than 4 to a cut.
+    assert columns[inner].min() >= 1 + 4
+    assert columns[inner].max() <= 20 - 4
+
+
+def test_byte_level_encoders_get_a_space_before_each_word(tmp_path):
+    vocabulary = {symbol: index for index, symbol in enumerate(["<unk>", "Ġ", "a", "b", "Ġa"])}
+    backend = Tokenizer(models.BPE(vocabulary, merges=[("Ġ", "a")], unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", pad_token="<unk>").save_pretrained(tmp_path)
+
+    load_piece_tokenizer(str(tmp_path)).save_pretrained(tmp_path / "saved")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "saved")
+
+    batch = encode_pieces(tokenizer, [["a", "a"]], 10)
+    assert tokenizer.convert_ids_to_tokens(batch["input_ids"][0].tolist()) == ["Ġa", "Ġa"]
+
+
+def test_each_model_gets_its_collator():
+    assert type(collator_for(*tiny_byte_crf())) is SpellingCollator
+    assert type(collator_for(*tiny_slicer())) is PieceCollator
+
+
+def test_the_tokenizer_of_another_model_is_refused():
+    model, _ = tiny_slicer()
+    with pytest.raises(ValueError, match="SlicerForTokenClassification does not read what SpellingTokenizer makes"):
+        collator_for(model, SpellingTokenizer.of_bytes())
+
+
+@pytest.mark.parametrize(
+    "examples",
+    [
+        [{"tokens": ["a", "b"], "ner_tags": [0]}],
+        [{"tokens": ["a"], "ner_tags": [0]}, {"tokens": ["b"]}],
+    ],
+)
+def test_a_word_without_its_label_is_refused(examples):
+    with pytest.raises(ValueError, match="Every word needs one label"):
+        SpellingCollator(SpellingTokenizer.of_bytes())(examples)
+
+
+def test_other_label_columns_can_be_read():
+    collate = SpellingCollator(SpellingTokenizer.of_bytes(), label_column="upos")
+
+    assert torch.equal(collate([{"tokens": ["a"], "upos": [3]}])["labels"], torch.tensor([[3]]))
+
+
+def test_an_encoder_without_room_for_words_is_refused():
+    with pytest.raises(ValueError, match="`max_pieces` is 3, of which 2 are special"):
+        encode_pieces(character_pieces(), [["a"]], 3)

@@ -1,0 +1,251 @@
+"""The CRF against enumeration of every path."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hf_polyglot.models.crf import LinearChainCRF
+from hf_polyglot.models.label_scheme import labels_for_types, legal_transitions
+
+LENGTHS = st.lists(st.integers(1, 4), min_size=1, max_size=3)
+SIZES = {"seed": st.integers(0, 2**16), "num_labels": st.integers(1, 4), "lengths": LENGTHS}
+
+
+def random_crf(seed, num_labels, legal=None):
+    torch.manual_seed(seed)
+    crf = LinearChainCRF(num_labels, legal).double()
+    for scores in crf.parameters():
+        torch.nn.init.normal_(scores)
+    return crf
+
+
+def random_batch(lengths, num_labels):
+    emissions = torch.randn(len(lengths), max(lengths), num_labels, dtype=torch.double)
+    return emissions, torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+
+
+def path_scores(crf, emissions):
+    """Every labelling of one unpadded sentence and its score."""
+    words, num_labels = emissions.shape
+    for path in itertools.product(range(num_labels), repeat=words):
+        score = crf.start_scores[path[0]] + crf.end_scores[path[-1]]
+        score = score + sum(emissions[position, label] for position, label in enumerate(path))
+        yield path, score + sum(crf.transition_scores[step] for step in itertools.pairwise(path))
+
+
+def is_legal(path, legal):
+    starts, follows, ends = legal
+    return starts[path[0]] and ends[path[-1]] and all(follows[a][b] for a, b in itertools.pairwise(path))
+
+
+@given(**SIZES)
+@settings(max_examples=40, deadline=None)
+def test_log_partition_sums_over_every_path(seed, num_labels, lengths):
+    crf = random_crf(seed, num_labels)
+    emissions, mask = random_batch(lengths, num_labels)
+
+    expected = [
+        torch.stack([score for _, score in path_scores(crf, sentence[:length])]).logsumexp(0)
+        for sentence, length in zip(emissions, lengths, strict=True)
+    ]
+
+    torch.testing.assert_close(crf.log_partition(emissions, mask), torch.stack(expected))
+
+
+@given(**SIZES)
+@settings(max_examples=40, deadline=None)
+def test_log_likelihood_is_the_score_of_the_path_over_that_of_all(seed, num_labels, lengths):
+    crf = random_crf(seed, num_labels)
+    emissions, mask = random_batch(lengths, num_labels)
+    labels = torch.randint(num_labels, mask.shape)
+
+    expected = []
+    for sentence, gold, length in zip(emissions, labels, lengths, strict=True):
+        scores = dict(path_scores(crf, sentence[:length]))
+        total = torch.stack(list(scores.values())).logsumexp(0)
+        expected.append(scores[tuple(gold[:length].tolist())] - total)
+
+    torch.testing.assert_close(crf.log_likelihood(emissions, labels, mask), torch.stack(expected))
+
+
+@given(**SIZES)
+@settings(max_examples=40, deadline=None)
+def test_decode_finds_the_best_path(seed, num_labels, lengths):
+    crf = random_crf(seed, num_labels)
+    emissions, mask = random_batch(lengths, num_labels)
+
+    decoded = crf.decode(emissions, mask)
+
+    for sentence, path, length in zip(emissions, decoded, lengths, strict=True):
+        best, _ = max(path_scores(crf, sentence[:length]), key=lambda scored: scored[1])
+        assert path[:length].tolist() == list(best)
+        assert (path[length:] == -100).all()
+
+
+@given(**SIZES)
+@settings(max_examples=40, deadline=None)
+def test_marginals_are_the_summed_probabilities_of_paths(seed, num_labels, lengths):
+    crf = random_crf(seed, num_labels)
+    emissions, mask = random_batch(lengths, num_labels)
+
+    expected = torch.zeros_like(emissions)
+    for index, (sentence, length) in enumerate(zip(emissions, lengths, strict=True)):
+        paths, scores = zip(*path_scores(crf, sentence[:length]), strict=True)
+        for path, probability in zip(paths, torch.stack(scores).softmax(0), strict=True):
+            for position, label in enumerate(path):
+                expected[index, position, label] += probability
+
+    torch.testing.assert_close(crf.marginals(emissions, mask), expected)
+
+
+def test_marginals_are_the_gradient_of_the_log_partition():
+    crf = random_crf(0, 5)
+    emissions, mask = random_batch([7, 1, 4], 5)
+    emissions.requires_grad_()
+
+    (gradient,) = torch.autograd.grad(crf.log_partition(emissions, mask).sum(), emissions)
+
+    torch.testing.assert_close(crf.marginals(emissions.detach(), mask), gradient)
+
+
+def test_samples_follow_the_distribution_over_paths():
+    crf = random_crf(1, 3)
+    emissions, mask = random_batch([3, 2], 3)
+
+    samples = crf.sample(emissions, mask, 20_000, torch.Generator().manual_seed(0))
+
+    assert samples.shape == (20_000, 2, 3)
+    for index, length in enumerate([3, 2]):
+        paths, scores = zip(*path_scores(crf, emissions[index, :length]), strict=True)
+        probabilities = dict(zip(paths, torch.stack(scores).softmax(0).tolist(), strict=True))
+        counts = dict.fromkeys(paths, 0)
+        for path in samples[:, index, :length].tolist():
+            counts[tuple(path)] += 1
+        for path, probability in probabilities.items():
+            # Four standard deviations of a frequency; the generator's seed is fixed.
+            tolerance = 4 * (probability * (1 - probability) / 20_000) ** 0.5 + 1e-9
+            assert counts[path] / 20_000 == pytest.approx(probability, abs=tolerance)
+    assert (samples[:, 1, 2] == -100).all()
+
+
+def test_samples_repeat_with_the_seed_of_their_generator():
+    crf = random_crf(2, 4)
+    emissions, mask = random_batch([6, 3], 4)
+
+    first, second = (crf.sample(emissions, mask, 5, torch.Generator().manual_seed(7)) for _ in range(2))
+
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("scheme", ["IOB1", "IOB2", "BIOES"])
+def test_illegal_paths_have_no_probability(scheme):
+    labels = labels_for_types(["LOC", "PER"], scheme)
+    legal = legal_transitions(labels, scheme)
+    crf = random_crf(3, len(labels), legal)
+    emissions, mask = random_batch([3], len(labels))
+
+    scores = {path: score for path, score in path_scores(crf, emissions[0]) if is_legal(path, legal)}
+
+    total = torch.stack(list(scores.values())).logsumexp(0)
+    assert 0 < len(scores) < len(labels) ** 3
+    torch.testing.assert_close(crf.log_partition(emissions, mask)[0], total)
+    assert tuple(crf.decode(emissions, mask)[0].tolist()) == max(scores, key=scores.get)
+    samples = crf.sample(emissions, mask, 500, torch.Generator().manual_seed(0))
+    assert all(is_legal(path, legal) for path in samples[:, 0].tolist())
+
+
+def test_illegal_transitions_stay_forbidden_whatever_is_learned():
+    labels = labels_for_types(["PER"], "IOB2")
+    crf = random_crf(4, 3, legal_transitions(labels, "IOB2"))
+    with torch.no_grad():
+        crf.transition_scores[labels.index("O"), labels.index("I-PER")] = 50.0
+    emissions, mask = random_batch([8] * 20, 3)
+    emissions[:, :, labels.index("I-PER")] += 5
+
+    for path in crf.decode(emissions, mask).tolist():
+        tags = [labels[label] for label in path]
+        assert ("O", "I-PER") not in itertools.pairwise(tags)
+        assert tags[0] != "I-PER"
+
+
+def test_a_sentence_without_words_has_log_partition_zero_and_no_labels():
+    crf = random_crf(5, 3)
+    emissions, mask = random_batch([2, 2], 3)
+    mask[1] = False
+
+    assert crf.log_partition(emissions, mask)[1] == 0
+    assert crf.log_likelihood(emissions, torch.zeros_like(mask, dtype=torch.long), mask)[1] == 0
+    assert (crf.decode(emissions, mask)[1] == -100).all()
+    assert (crf.marginals(emissions, mask)[1] == 0).all()
+
+
+def test_one_word_and_one_label_have_probability_one():
+    crf = random_crf(6, 1)
+    emissions, mask = random_batch([1], 1)
+
+    assert crf.log_likelihood(emissions, torch.zeros(1, 1, dtype=torch.long), mask).item() == pytest.approx(0)
+    assert crf.decode(emissions, mask).tolist() == [[0]]
+
+
+def test_padding_does_not_change_the_likelihood_or_its_gradient():
+    crf = random_crf(7, 4)
+    emissions, mask = random_batch([3], 4)
+    labels = torch.tensor([[1, 0, 3]])
+    padded = torch.cat([emissions, torch.full((1, 5, 4), 1e3, dtype=torch.double)], 1).requires_grad_()
+    longer = torch.nn.functional.pad(mask, (0, 5))
+
+    likelihood = crf.log_likelihood(padded, torch.nn.functional.pad(labels, (0, 5), value=-100), longer)
+    (gradient,) = torch.autograd.grad(likelihood.sum(), padded)
+
+    torch.testing.assert_close(likelihood, crf.log_likelihood(emissions, labels, mask))
+    assert (gradient[:, 3:] == 0).all()
+
+
+def test_half_precision_emissions_are_added_up_in_float32():
+    crf = LinearChainCRF(9)
+    emissions = torch.randn(2, 200, 9, generator=torch.Generator().manual_seed(0))
+    rounded = emissions.bfloat16()
+    mask = torch.ones(2, 200, dtype=torch.bool)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        partition = crf.log_partition(rounded, mask)
+
+    assert partition.dtype == torch.float32
+    torch.testing.assert_close(partition, crf.log_partition(rounded.float(), mask), rtol=0, atol=0)
+
+
+def test_gradients_agree_with_finite_differences():
+    crf = random_crf(8, 3)
+    emissions, mask = random_batch([4, 2], 3)
+    labels = torch.randint(3, mask.shape)
+
+    def likelihood(emissions, *scores):
+        names = [name for name, _ in crf.named_parameters()]
+        return torch.func.functional_call(crf, dict(zip(names, scores, strict=True)), (emissions,))
+
+    crf.forward = lambda emissions: crf.log_likelihood(emissions, labels, mask)
+    assert torch.autograd.gradcheck(likelihood, (emissions.requires_grad_(), *crf.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("emissions", "mask", "message"),
+    [
+        (torch.zeros(1, 2, 5), torch.ones(1, 2, dtype=torch.bool), r"shape \(1, 2, 5\); expected \(batch, words, 3\)"),
+        (torch.zeros(1, 0, 3), torch.ones(1, 0, dtype=torch.bool), "at least one word"),
+        (torch.zeros(1, 2, 3), torch.ones(1, 3, dtype=torch.bool), r"expected torch.bool of shape \(1, 2\)"),
+        (torch.zeros(1, 2, 3), torch.ones(1, 2), "torch.float32"),
+    ],
+)
+def test_wrong_shapes_are_refused(emissions, mask, message):
+    with pytest.raises(ValueError, match=message):
+        LinearChainCRF(3).decode(emissions, mask)
+
+
+def test_labels_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"`labels` has shape \(1, 3\); expected \(1, 2\)"):
+        LinearChainCRF(3).log_likelihood(
+            torch.zeros(1, 2, 3), torch.zeros(1, 3, dtype=torch.long), torch.ones(1, 2, dtype=torch.bool)
+        )

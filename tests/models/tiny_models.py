@@ -1,0 +1,92 @@
+"""Tiny models of every architecture, built from configurations, with the tokenizers they need."""
+
+import tempfile
+
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoModel, BertConfig, PreTrainedTokenizerFast, set_seed
+
+from hf_polyglot import (
+    ByteCRFConfig,
+    ByteCRFForTokenClassification,
+    SlicerConfig,
+    SlicerForTokenClassification,
+    SpellingTokenizer,
+)
+from hf_polyglot.models.label_scheme import labels_for_types
+
+LABELS = labels_for_types(["LOC", "PER"], "IOB2")
+
+FIRST = ["Amina", "Bako", "Chidi", "Dada", "Eze", "Fela", "Gani", "Hadiza", "Idris", "Jummai"]
+TOWNS = ["Kano", "Lagos", "Mopti", "Niono", "Owerri", "Pala", "Qena", "Rufisque", "Ségou", "Touba"]
+SENTENCES = [
+    *((f"{name} lives in {town} .".split(), [3, 0, 0, 1, 0]) for name, town in zip(FIRST, TOWNS, strict=True)),
+    *(
+        (f"New {town} , says {name} {name}".split(), [1, 2, 0, 0, 3, 4])
+        for name, town in zip(FIRST, TOWNS, strict=True)
+    ),
+]
+assert set(LABELS) == {"O", "B-LOC", "I-LOC", "B-PER", "I-PER"}
+EXAMPLES = [{"tokens": words, "ner_tags": labels, "language": "eng"} for words, labels in SENTENCES]
+
+
+def label_settings(labels=LABELS):
+    return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
+
+
+def character_pieces():
+    """A tokenizer of pieces of up to two characters, with special pieces around them, as an encoder has."""
+    characters = sorted({c for words, _ in SENTENCES for word in words for c in word})
+    vocabulary = ["<pad>", "<unk>", "<s>", "</s>", *characters, *(f"##{c}" for c in characters)]
+    backend = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(vocabulary)}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )
+
+
+def encoder_config(**settings):
+    return BertConfig(
+        **{
+            "vocab_size": len(character_pieces()), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "intermediate_size": 32, "max_position_embeddings": 64, "pad_token_id": 0, "attn_implementation": "sdpa",
+        }
+        | settings
+    )  # fmt: skip
+
+
+def tiny_byte_crf(**settings):
+    set_seed(0)
+    sizes = {"embedding_size": 16, "unit_hidden_size": 12, "hidden_size": 20}
+    return ByteCRFForTokenClassification(
+        ByteCRFConfig(**sizes | label_settings() | settings)
+    ), SpellingTokenizer.of_bytes()
+
+
+def tiny_char_crf(**settings):
+    tokenizer = SpellingTokenizer.of_characters(word for words, _ in SENTENCES for word in words)
+    model, _ = tiny_byte_crf(units="characters", vocab_size=len(tokenizer), **settings)
+    return model, tokenizer
+
+
+def tiny_slicer(encoder_settings=None, **settings):
+    set_seed(0)
+    config = SlicerConfig(
+        encoder_config=encoder_config(**encoder_settings or {}),
+        **{"slice_width": 8, "max_pieces": 60} | label_settings() | settings,
+    )
+    return SlicerForTokenClassification(config), character_pieces()
+
+
+TINY_MODELS = {"byte_crf": tiny_byte_crf, "char_crf": tiny_char_crf, "slicer": tiny_slicer}
+
+
+def saved_encoder(folder=None):
+    """A folder with a tiny encoder and its tokenizer."""
+    set_seed(0)
+    folder = folder or tempfile.mkdtemp()
+    AutoModel.from_config(encoder_config()).save_pretrained(folder)
+    character_pieces().save_pretrained(folder)
+    return folder

@@ -1,0 +1,314 @@
+import copy
+import json
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hf_polyglot.results import (
+    aggregate_scores,
+    check_results,
+    languages_by_training,
+    peak_memory_bytes,
+    read_results,
+    results_table,
+    run_environment,
+    write_results,
+)
+
+percent = st.floats(0, 100)
+
+
+def scores(f1, std=0.5):
+    """Scores of a language: a precision and recall one above and one below an F1."""
+    values = {"precision": f1 + 1, "recall": f1 - 1, "f1": f1, "macro_f1": f1 - 5}
+    metrics = {name: {"mean": value, "std": std} for name, value in values.items()}
+    return {**metrics, "by_type": {"PER": {"f1": {"mean": f1, "std": std}}}}
+
+
+def zero_shot_results(**changes):
+    """Results of a run on English that was tested on two other languages."""
+    split = {"sentences": 1000, "fingerprint": "5d41402a"}
+    english = {"train": {**split, "sentences": 20000}, "validation": split, "test": split}
+    return {
+        "name": "slicer-wikiann-zero-shot",
+        "command": "accelerate launch recipes/slicer.py --seeds 42 43",
+        "model_type": "slicer",
+        "regime": "zero-shot",
+        "base_model": "intfloat/multilingual-e5-small",
+        "arguments": {"slice_width": 8},
+        "data": {
+            "eng": {**english, "source": "unimelb-nlp/wikiann:en", "license": "CC BY-SA 3.0"},
+            "yor": {"test": split, "source": "MasakhaNER 1.0", "license": "CC BY-NC 4.0"},
+            "hau": {"test": split, "source": "MasakhaNER 1.0", "license": "CC BY-NC 4.0"},
+        },
+        "seeds": [42, 43],
+        "versions": {"python": "3.11.7", "torch": "2.13.0"},
+        "device": {"name": "NVIDIA H100", "cpu_threads": 16},
+        "seconds": 5025.3,
+        "peak_memory_bytes": 3 * 2**30,
+        "scores": {
+            "test": {
+                "eng": scores(80.0),
+                "yor": scores(40.0),
+                "hau": scores(61.0),
+                "average": scores(60.33, std=0.25),
+            },
+            "validation": {"eng": scores(81.0)},
+        },
+        **changes,
+    }
+
+
+def test_results_come_back_as_they_were_written(tmp_path):
+    results = zero_shot_results(arguments={"corpora": ["yorùbá=data/yor"], "alpha": 0.5}, best_seed=43)
+
+    write_results(tmp_path / "new" / "run.json", results)
+    write_results(tmp_path, results)
+
+    assert read_results(tmp_path / "new" / "run.json") == results
+    assert read_results(tmp_path) == read_results(str(tmp_path / "results.json")) == results
+    assert "yorùbá" in (tmp_path / "results.json").read_text(encoding="utf-8")
+
+
+def without(*keys):
+    def change(results):
+        for key in keys[:-1]:
+            results = results[key]
+        del results[keys[-1]]
+
+    return change
+
+
+def having(value, *keys):
+    def change(results):
+        for key in keys[:-1]:
+            results = results[key]
+        results[keys[-1]] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        *(
+            (without(key), f"`{key}` is missing. Expected name, command")
+            for key in ("name", "data", "peak_memory_bytes", "scores")
+        ),
+        (having(7, "name"), "`name` is 7; expected a str"),
+        (having(True, "seconds"), "`seconds` is True; expected a int or float"),
+        (having(1.5, "peak_memory_bytes"), "`peak_memory_bytes` is 1.5; expected a int"),
+        (having("bilingual", "regime"), "`regime` is 'bilingual'; expected one of monolingual, polyglot"),
+        (having([], "seeds"), "`seeds` is []; expected at least one integer"),
+        (having(["42"], "seeds"), "`seeds` is ['42']; expected at least one integer"),
+        (having(3, "base_model"), "`base_model` is 3; expected a str, or null"),
+        (having("nice", "data", "yor"), "`data.yor` is 'nice'; expected a language and its splits"),
+        (having({}, "data", "average"), "`data.average` is {}; expected a language and its splits"),
+        (having({"sentences": 3}, "data", "yor", "test"), "`data.yor.test` is {'sentences': 3}; expected `sentences`"),
+        (having("CC0", "data", "yor", "licence"), "`data.yor.licence` is 'CC0'; expected `sentences`"),
+        (having(["CC0"], "data", "yor", "license"), "`data.yor.license` is ['CC0']; expected a str"),
+        (having({}, "scores"), "`scores` is {}; expected at least one split"),
+        (
+            having({"average": scores(1.0)}, "scores", "test"),
+            "expected at least one split with the scores of at least one",
+        ),
+        (
+            having(scores(50.0), "scores", "test", "wol"),
+            "`scores.test.wol` is no language of `data`, which are eng, yor, hau",
+        ),
+        (without("scores", "test", "yor", "recall"), "expected `precision`, `recall` and `f1`, or `accuracy`"),
+        (having(61.0, "scores", "test", "hau", "f1"), "`scores.test.hau.f1` is 61.0; expected `mean` and `std`"),
+        (having({"mean": 61.0}, "scores", "test", "hau", "f1"), "`scores.test.hau.f1` is {'mean': 61.0}; expected"),
+        (having({"mean": 101.0, "std": 0.0}, "scores", "test", "hau", "f1"), "between 0 and 100"),
+        (having({"mean": float("nan"), "std": 0.0}, "scores", "test", "hau", "f1"), "between 0 and 100"),
+        (having({"mean": 50.0, "std": None}, "scores", "test", "hau", "f1"), "between 0 and 100"),
+        (
+            having({"mean": -1.0, "std": 0.0}, "scores", "test", "yor", "by_type", "PER", "f1"),
+            "`scores.test.yor.by_type.PER.f1`",
+        ),
+    ],
+)
+def test_a_fault_is_refused_by_its_key_in_writing_and_in_reading(tmp_path, change, message):
+    results = zero_shot_results()
+    change(results)
+    (tmp_path / "faulty.json").write_text(json.dumps(results), encoding="utf-8")
+
+    with pytest.raises(ValueError, match=re.escape(message)):
+        write_results(tmp_path / "results.json", results)
+    with pytest.raises(ValueError, match=r"faulty.json` holds no results of a run\. .*" + re.escape(message)):
+        read_results(tmp_path / "faulty.json")
+    assert not (tmp_path / "results.json").exists()
+
+
+@pytest.mark.parametrize(("text", "message"), [("[1]", "Results are a list"), ("{", "Expecting property name")])
+def test_a_file_that_holds_no_results_is_refused_by_its_name(tmp_path, text, message):
+    (tmp_path / "results.json").write_text(text, encoding="utf-8")
+
+    with pytest.raises(ValueError, match=rf"results.json` holds no results of a run\. {message}"):
+        read_results(tmp_path)
+
+
+@given(seeds=st.lists(st.tuples(percent, percent), min_size=2, max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_scores_of_seeds_become_their_mean_and_sample_deviation(seeds):
+    per_seed = [{"test": {"yor": {"f1": f1, "by_type": {"PER": {"f1": of_type}}}}} for f1, of_type in seeds]
+
+    aggregated = aggregate_scores(per_seed)["test"]["yor"]
+
+    for found, values in zip(
+        (aggregated["f1"], aggregated["by_type"]["PER"]["f1"]), zip(*seeds, strict=True), strict=True
+    ):
+        assert found["mean"] == pytest.approx(sum(values) / len(values))
+        squares = sum((value - found["mean"]) ** 2 for value in values)
+        assert found["std"] == pytest.approx((squares / (len(values) - 1)) ** 0.5, abs=1e-5)
+        assert found["std"] == pytest.approx(statistics.stdev(values), abs=1e-9)
+
+
+def test_the_deviation_of_one_seed_is_zero():
+    assert aggregate_scores([{"f1": 70.0}]) == {"f1": {"mean": 70.0, "std": 0.0}}
+
+
+def test_a_type_that_one_seed_never_predicts_counts_as_zero_there():
+    seeds = [{"by_type": {"PER": {"f1": 80.0}}}, {"by_type": {"PER": {"f1": 80.0}, "MISC": {"f1": 10.0}}}]
+
+    assert aggregate_scores(seeds)["by_type"]["MISC"]["f1"]["mean"] == 5.0
+
+
+def test_seeds_with_other_languages_are_refused():
+    with pytest.raises(ValueError, match="No scores to aggregate"):
+        aggregate_scores([])
+    with pytest.raises(ValueError, match="`hau` is missing for some seeds"):
+        aggregate_scores([{"yor": {"f1": 1.0}}, {"yor": {"f1": 1.0}, "hau": {"f1": 1.0}}])
+
+
+def test_languages_without_a_training_split_are_those_not_trained_on():
+    assert languages_by_training(zero_shot_results()) == (["eng"], ["yor", "hau"])
+    assert languages_by_training(zero_shot_results(), "validation") == (["eng"], [])
+    with pytest.raises(ValueError, match=r"no scores on `dev`\. Expected one of test, validation"):
+        languages_by_training(zero_shot_results(), "dev")
+
+
+def cells(table):
+    """Rows of a Markdown table, without the rule below its head."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert len({len(row) for row in rows}) == 1
+    return rows[:1] + rows[2:]
+
+
+def test_the_table_of_a_run_keeps_source_and_zero_shot_languages_apart():
+    results = zero_shot_results()
+    del results["scores"]["test"]["average"]
+
+    assert cells(results_table(results)) == [
+        ["Language", "Training sentences", "Precision", "Recall", "F1"],
+        ["eng", "20,000", "81.00 ± 0.50", "79.00 ± 0.50", "80.00 ± 0.50"],
+        ["yor", "0", "41.00 ± 0.50", "39.00 ± 0.50", "40.00 ± 0.50"],
+        ["hau", "0", "62.00 ± 0.50", "60.00 ± 0.50", "61.00 ± 0.50"],
+        # Nobody wrote down the deviation of this average, and it cannot be had from those of the languages.
+        ["**average, not trained on**", "", "51.50", "49.50", "50.50"],
+    ]
+
+
+def test_the_table_shows_the_deviation_of_an_average_that_was_kept():
+    results = zero_shot_results()
+    results["scores"]["test"]["average_zero_shot"] = scores(50.5, std=0.3)
+
+    assert cells(results_table(results))[-1][-1] == "50.50 ± 0.30"
+
+
+def test_a_table_where_all_languages_were_trained_on_ends_in_one_average():
+    results = zero_shot_results(regime="polyglot")
+    for language in ("yor", "hau"):
+        results["data"][language]["train"] = {"sentences": 7, "fingerprint": "a"}
+
+    rows = cells(results_table(results))
+
+    assert [row[0] for row in rows] == ["Language", "eng", "yor", "hau", "**average**"]
+    assert rows[2][1] == "7"
+    assert rows[-1][-1] == "60.33 ± 0.25"
+
+
+def test_a_table_of_several_runs_has_a_column_for_each_and_gaps_where_a_language_is_missing():
+    standard, slicer = zero_shot_results(name="standard", seeds=[42]), zero_shot_results()
+    del slicer["scores"]["test"]["hau"]
+
+    assert cells(results_table([standard, slicer])) == [
+        ["Language", "Training sentences", "standard", "slicer-wikiann-zero-shot"],
+        ["eng", "20,000", "80.00", "80.00 ± 0.50"],
+        ["yor", "0", "40.00", "40.00 ± 0.50"],
+        ["hau", "0", "61.00", "–"],
+        # The average of another set of languages would look comparable and not be.
+        ["**average, not trained on**", "", "50.50", "–"],
+    ]
+
+
+def test_the_kept_average_of_other_languages_is_not_shown():
+    polyglot, zero_shot = zero_shot_results(name="polyglot"), zero_shot_results(name="zero-shot")
+    for results in (polyglot, zero_shot):
+        results["scores"]["test"]["average_zero_shot"] = scores(50.5)
+    polyglot["data"]["yor"]["train"] = {"sentences": 7, "fingerprint": "a"}
+
+    rows = cells(results_table([polyglot, zero_shot]))
+
+    assert [row[0] for row in rows] == ["Language", "eng", "yor", "**average, trained on**", "hau"]
+    assert rows[3][2:] == ["60.00", "60.00"]
+
+
+def test_a_run_without_spans_is_shown_by_its_accuracy():
+    accuracy = {"accuracy": {"mean": 93.125, "std": 0.0}}
+    results = zero_shot_results(seeds=[1], scores={"test": {"eng": accuracy, "yor": accuracy}})
+    check_results(results)
+
+    assert cells(results_table(results))[:2] == [
+        ["Language", "Training sentences", "Accuracy"],
+        ["eng", "20,000", "93.12"],
+    ]
+
+
+def test_the_columns_of_a_table_are_aligned():
+    assert len({len(line) for line in results_table(zero_shot_results()).splitlines()}) == 1
+
+
+def test_tables_leave_the_results_as_they_were():
+    results = zero_shot_results()
+    before = copy.deepcopy(results)
+
+    results_table([results, results])
+
+    assert results == before
+
+
+def test_the_environment_names_what_runs_here():
+    environment = run_environment("cpu")
+
+    assert environment["versions"]["torch"] == torch.__version__
+    assert all(environment["versions"][package] for package in ("python", "transformers", "datasets", "accelerate"))
+    assert environment["versions"]["hf_polyglot"][0].isdigit()
+    assert environment["device"]["name"]
+    assert environment["device"]["cpu_threads"] == torch.get_num_threads()
+    check_results(zero_shot_results(**environment))
+
+
+def test_peak_memory_of_a_process_is_what_linux_says():
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("no /proc on this machine")
+
+    peak = peak_memory_bytes("cpu")
+
+    kibibytes = int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1])
+    # The kernel counts the pages of a running process in batches, a few of them late.
+    assert peak == pytest.approx(1024 * kibibytes, rel=0.01)
+
+
+@pytest.mark.gpu
+def test_peak_memory_of_a_gpu_counts_its_tensors():
+    block = torch.ones(2**20, device="cuda")
+
+    assert peak_memory_bytes() >= 4 * block.numel()
+    assert run_environment()["device"]["name"] == torch.cuda.get_device_name()

@@ -1,0 +1,231 @@
+"""The trainer: what it samples, updates, measures and keeps."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import ClassLabel, Dataset, Features, List, Value
+from safetensors.torch import load_file
+
+from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.trainer import PolyglotTrainer
+from tests.models.tiny_models import EXAMPLES, LABELS, TINY_MODELS, tiny_byte_crf, tiny_slicer
+
+FEATURES = Features({
+    "tokens": List(Value("string")),
+    "ner_tags": List(ClassLabel(names=LABELS)),
+    "language": Value("string"),
+})
+CORPORA = {
+    language: Dataset.from_list(
+        [example | {"language": language} for example in EXAMPLES[start::2]], features=FEATURES
+    )
+    for start, language in enumerate(["swa", "yor"])
+}
+
+
+def training_arguments(folder, **settings):
+    return PolyglotTrainingArguments(
+        output_dir=str(folder),
+        **{
+            "use_cpu": True,
+            "learning_rate": 1e-2,
+            "num_train_epochs": 2,
+            "per_device_train_batch_size": 4,
+            "disable_tqdm": True,
+        }
+        | settings,
+    )
+
+
+def trainer_of(make_model, folder, train=CORPORA, evaluation=CORPORA, **settings):
+    model, tokenizer = make_model()
+    return PolyglotTrainer(
+        model,
+        training_arguments(folder, **settings),
+        processing_class=tokenizer,
+        train_dataset=train,
+        eval_dataset=evaluation,
+    )
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog):
+    caplog.set_level("ERROR")
+
+
+@pytest.mark.parametrize("make_model", TINY_MODELS.values(), ids=TINY_MODELS)
+def test_training_learns_and_keeps_the_best_model(make_model, tmp_path):
+    trainer = trainer_of(make_model, tmp_path, num_train_epochs=12)
+
+    trainer.train()
+
+    history = [log["eval_average_f1"] for log in trainer.state.log_history if "eval_average_f1" in log]
+    assert len(history) == 12
+    assert trainer.state.best_metric == max(history) > 50
+    assert trainer.evaluate()["eval_average_f1"] == pytest.approx(max(history))
+
+
+def test_the_average_is_the_mean_over_languages(tmp_path):
+    trainer = trainer_of(tiny_byte_crf, tmp_path)
+
+    metrics = trainer.evaluate()
+
+    each = [metrics["eval_swa_f1"], metrics["eval_yor_f1"]]
+    assert metrics["eval_average_f1"] == pytest.approx(sum(each) / 2)
+    assert {"eval_swa_PER_f1", "eval_yor_loss", "eval_yor_precision"} <= set(metrics)
+
+
+def test_training_stops_early_by_the_average(tmp_path):
+    trainer = trainer_of(tiny_byte_crf, tmp_path, num_train_epochs=30, learning_rate=1e-9, early_stopping_patience=2)
+
+    trainer.train()
+
+    assert trainer.state.epoch == 3
+
+
+def test_one_data_set_without_a_name_works_too(tmp_path):
+    trainer = trainer_of(
+        tiny_byte_crf, tmp_path, train=CORPORA["swa"], evaluation=CORPORA["yor"], metric_for_best_model="f1"
+    )
+
+    trainer.train()
+
+    assert "eval_f1" in trainer.evaluate()
+
+
+def test_alpha_0_draws_a_small_language_as_often_as_a_large_one(tmp_path):
+    corpora = {"swa": CORPORA["swa"], "yor": CORPORA["yor"].select([0, 1])}
+    trainer = trainer_of(tiny_byte_crf, tmp_path, train=corpora, alpha=0.0)
+
+    trainer.get_train_dataloader()
+
+    languages = trainer.train_dataset["language"][:]
+    assert sum(languages[index] == "yor" for batch in trainer.batch_sampler for index in batch) == 6
+
+
+def test_the_head_has_its_own_learning_rate(tmp_path):
+    trainer = trainer_of(tiny_slicer, tmp_path, learning_rate=1e-4, head_learning_rate=1e-2, weight_decay=0.1)
+
+    optimizer = trainer.create_optimizer()
+
+    names = {parameter: name for name, parameter in trainer.model.named_parameters()}
+    rates = {names[p]: (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
+    assert rates.pop("classifier.weight") == (1e-2, 0.1)
+    assert rates.pop("classifier.bias") == (1e-2, 0)
+    assert {rate for rate, _ in rates.values()} == {1e-4}
+    assert len(rates) + 2 == sum(1 for _ in trainer.model.parameters())
+
+
+def test_transition_scores_do_not_decay(tmp_path):
+    trainer = trainer_of(tiny_byte_crf, tmp_path, weight_decay=0.1)
+
+    decaying = trainer.get_decay_parameter_names(trainer.model)
+
+    assert "classifier.weight" in decaying
+    assert not [name for name in decaying if name.startswith("crf.")]
+
+
+@pytest.mark.parametrize("make_model", TINY_MODELS.values(), ids=TINY_MODELS)
+def test_accumulated_batches_give_the_update_of_one_big_batch(make_model, tmp_path):
+    settings = {"max_steps": 4, "eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+    one = trainer_of(lambda: make_model(**no_dropout(make_model)), tmp_path, per_device_train_batch_size=8, **settings)
+    four = trainer_of(
+        lambda: make_model(**no_dropout(make_model)),
+        tmp_path,
+        per_device_train_batch_size=2,
+        gradient_accumulation_steps=4,
+        **settings,
+    )
+
+    one.train()
+    four.train()
+
+    for name, parameter in one.model.named_parameters():
+        torch.testing.assert_close(four.model.get_parameter(name), parameter, rtol=0, atol=1e-5)
+
+
+def no_dropout(make_model):
+    """Settings that turn off dropout, whose masks depend on the shape of the batch."""
+    if make_model is tiny_slicer:
+        return {
+            "classifier_dropout": 0,
+            "encoder_settings": {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+        }
+    return {"embedding_dropout": 0, "word_dropout": 0, "sentence_dropout": 0}
+
+
+TRAIN = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+import hf_polyglot
+from tests.training.test_trainer import no_dropout, trainer_of
+from tests.models.tiny_models import TINY_MODELS
+make_model = TINY_MODELS[sys.argv[1]]
+trainer = trainer_of(
+    lambda: make_model(**no_dropout(make_model)), sys.argv[2], num_train_epochs=2,
+    per_device_train_batch_size=int(sys.argv[4]), save_strategy="no", load_best_model_at_end=False,
+)
+trainer.train()
+metrics = trainer.evaluate()
+trainer.save_model()
+if trainer.is_world_process_zero():
+    import json
+    (Path(sys.argv[2]) / "metrics.json").write_text(json.dumps({k: v for k, v in metrics.items() if k.endswith("f1")}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TINY_MODELS)
+def test_two_processes_give_the_weights_and_metrics_of_one(name, tmp_path):
+    program = tmp_path / "train.py"
+    program.write_text(TRAIN)
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+
+    for folder, processes, batch_size in (("one", 1, 8), ("two", 2, 4)):
+        run = subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", program,
+             name, tmp_path / folder, root, str(batch_size)],
+            capture_output=True, text=True, env=environment, cwd=root,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr[-3000:]
+
+    one, two = (load_file(tmp_path / folder / "model.safetensors") for folder in ("one", "two"))
+    for key, tensor in one.items():
+        torch.testing.assert_close(two[key], tensor, rtol=0, atol=1e-5)
+    metrics = [json.loads((tmp_path / folder / "metrics.json").read_text()) for folder in ("one", "two")]
+    assert metrics[0] == pytest.approx(metrics[1])
+
+
+def test_several_gpus_in_one_process_are_refused(tmp_path):
+    model, tokenizer = tiny_byte_crf()
+    arguments = training_arguments(tmp_path)
+    arguments._n_gpu = 2
+
+    with pytest.raises(ValueError, match="One process sees 2 GPUs"):
+        PolyglotTrainer(model, arguments, processing_class=tokenizer, train_dataset=CORPORA)
+
+
+def test_columns_must_not_be_removed(tmp_path):
+    with pytest.raises(ValueError, match="`remove_unused_columns` is True"):
+        training_arguments(tmp_path, remove_unused_columns=True)
+
+
+@pytest.mark.parametrize("steps", [3, 7])
+def test_a_resumed_run_ends_with_the_weights_of_the_undisturbed_one(steps, tmp_path):
+    settings = {"num_train_epochs": 3, "save_strategy": "steps", "save_steps": steps, "eval_strategy": "no",
+                "load_best_model_at_end": False, "save_total_limit": None}  # fmt: skip
+    undisturbed = trainer_of(tiny_byte_crf, tmp_path, **settings)
+    undisturbed.train()
+
+    resumed = trainer_of(tiny_byte_crf, tmp_path, **settings)
+    resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{steps}"))
+
+    for name, parameter in undisturbed.model.named_parameters():
+        assert torch.equal(resumed.model.get_parameter(name), parameter)
