@@ -280,6 +280,24 @@ def results_table(results: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, s
     return _markdown(rows)
 
 
+def scores_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
+    """
+    Markdown table of the scores of one model: precision, recall and F1 of each language, and the F1 of each type.
+
+    Args:
+        scores (`Mapping[str, Mapping]`):
+            As `scores_with_average` gives them, in percent.
+    """
+    types = sorted({name for language in scores.values() for name in language.get("by_type", {})})
+    rows = [["Language", "Precision", "Recall", "F1", *types]]
+    for language, numbers in scores.items():
+        by_type = numbers.get("by_type", {})
+        f1_of_types = [by_type.get(name, {}).get("f1") for name in types]
+        cells = [numbers["precision"], numbers["recall"], numbers["f1"], *f1_of_types]
+        rows.append([language, *("–" if cell is None else f"{cell:.2f}" for cell in cells)])
+    return _markdown(rows)
+
+
 def _metrics(run: Mapping[str, Any], split: str) -> list[str]:
     """Metrics worth a column, the most important last."""
     languages_by_training(run, split)

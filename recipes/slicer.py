@@ -11,6 +11,7 @@ installation, no result.
 """
 
 import copy
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,4 +105,7 @@ def main(arguments: SlicerArguments, training: PolyglotTrainingArguments) -> dic
 
 
 if __name__ == "__main__":
-    main(*parse_recipe(SlicerArguments, PolyglotTrainingArguments, output_dir="runs/slicer"))
+    demo = ["--preset", str(Path(__file__).parent / "presets" / "slicer-demo.args")]
+    main(
+        *parse_recipe(SlicerArguments, PolyglotTrainingArguments, argv=sys.argv[1:] or demo, output_dir="runs/slicer")
+    )

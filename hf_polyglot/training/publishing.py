@@ -106,12 +106,13 @@ def publish_run(
     if runs.trainer.is_world_process_zero():
         folder = Path(training.output_dir)
         write_results(folder / "results.json", results)
-        write_model_card(folder)
+        write_model_card(folder, repo_id=training.hub_model_id)
         if training.push_to_hub:
             api = HfApi(token=training.hub_token)
             repository = api.create_repo(
                 training.hub_model_id or folder.name, private=training.hub_private_repo, exist_ok=True
             ).repo_id
+            write_model_card(folder, repo_id=repository)
             api.upload_folder(repo_id=repository, folder_path=folder, ignore_patterns=KEPT_AT_HOME)
     return results
 

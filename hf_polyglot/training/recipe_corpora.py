@@ -41,6 +41,11 @@ class CorpusArguments:
     max_test_sentences: int | None = field(
         default=None, metadata={"help": "Sentences kept of each dev and test set, drawn at random. Default: all."}
     )
+    data_source: str | None = field(
+        default=None,
+        metadata={"help": "Where the corpora come from, for the card; owner/name:configuration is a Hub data set."},
+    )
+    data_license: str | None = field(default=None, metadata={"help": "Licence of the corpora, for the card."})
     seeds: list[int] = field(
         default_factory=lambda: [42], metadata={"help": "One run for each; results are mean and standard deviation."}
     )
@@ -130,6 +135,8 @@ class RecipeCorpora:
             What was read, mapped, repaired and left out.
         is_demo (`bool`):
             True for the embedded corpus.
+        description (`dict[str, str]`):
+            `source` and `license` of the corpora, those that are known.
     """
 
     train: dict[str, Dataset]
@@ -138,6 +145,7 @@ class RecipeCorpora:
     labels: list[str]
     report: CorpusReport
     is_demo: bool
+    description: dict[str, str]
 
     @property
     def source_validation(self) -> dict[str, Dataset]:
@@ -154,6 +162,7 @@ class RecipeCorpora:
                 for split, datasets in splits.items()
                 if language in datasets
             }
+            | self.description
             for language in languages
         }
 
@@ -189,6 +198,9 @@ def load_recipe_corpora(arguments: CorpusArguments) -> RecipeCorpora:
         missing = [split for split in needed if split not in loaded.corpora[language]]
         if missing:
             raise ValueError(f"The corpus of {language} has no {' and no '.join(missing)} split. Add the file.")
+    description = {"source": arguments.data_source, "license": arguments.data_license}
+    if is_demo:
+        description = {"source": "the synthetic corpus embedded in hf_polyglot", "license": "Apache-2.0"}
     return RecipeCorpora(
         train={
             language: _drawn(loaded.corpora[language]["train"], arguments.max_train_sentences) for language in training
@@ -205,6 +217,7 @@ def load_recipe_corpora(arguments: CorpusArguments) -> RecipeCorpora:
         labels=loaded.report.labels,
         report=loaded.report,
         is_demo=is_demo,
+        description={key: value for key, value in description.items() if value is not None},
     )
 
 

@@ -1,6 +1,7 @@
 """A Trainer that knows languages: it samples them, evaluates each, and keeps the best model of them all."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, Train
 
 from hf_polyglot.data.collators import collator_for
 from hf_polyglot.data.language_sampling import PolyglotBatchSampler
+from hf_polyglot.model_card import write_model_card
 from hf_polyglot.span_metrics import span_f1
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.progress import PolyglotProgressCallback
@@ -136,6 +138,14 @@ class PolyglotTrainer(Trainer):
             return outputs.loss, None, None
         decoded = self.accelerator.unwrap_model(model).decode(outputs.logits, labels != -100)
         return outputs.loss, decoded, labels
+
+    def create_model_card(self, *arguments, **options) -> None:
+        """Write the card of results.json, if the run has left one; `push_to_hub` calls this before it uploads."""
+        if (Path(self.args.output_dir) / "results.json").is_file():
+            if self.is_world_process_zero():
+                write_model_card(self.args.output_dir, repo_id=self.hub_model_id)
+        else:
+            super().create_model_card(*arguments, **options)
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """

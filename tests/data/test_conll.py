@@ -168,6 +168,12 @@ def test_numbers_that_count_no_words_are_words(tmp_path):
     ]
 
 
+def test_a_number_of_many_digits_is_a_word(tmp_path):
+    number = "9" * 5000
+
+    assert pairs(read_conll(file_of(tmp_path, f"{number}\tZ\tO\n"))) == [[(number, "O")]]
+
+
 def test_word_ids_are_found_in_a_file_that_begins_inside_a_sentence(tmp_path):
     assert pairs(read_conll(file_of(tmp_path, "7\ta\tO\n8\tb\tO\n\n0\tc\tO\n"))) == [
         [("a", "O"), ("b", "O")],
@@ -191,6 +197,13 @@ def test_any_scheme_is_read_as_any_other(tmp_path, source, target):
 
     assert (found.scheme, found.sentences[0].tags, found.repaired.count) == (source, in_target, 0)
     assert found.converted.count == sum(old != new for old, new in zip(in_source, in_target, strict=True))
+
+
+def test_touching_spans_of_iob1_stay_apart(tmp_path):
+    found = read_conll(file_of(tmp_path, "a I-PER\nb B-PER\nc I-PER\n"))
+
+    assert (found.scheme, found.sentences[0].tags) == ("IOB1", ["B-PER", "B-PER", "I-PER"])
+    assert found.repaired.count == 0
 
 
 def test_an_inside_tag_behind_outside_is_repaired_and_counted(tmp_path):
@@ -235,7 +248,9 @@ ERRORS = {
     "word of spaces": ("a\tO\n  \tB-PER\n", {}, r":2: the word is '  ' "),
     "tab in a word": ("a O\nb O\nc\td O\n", {}, r":3: the word is 'c\\td' .* holds no tab"),
     "word id": (WIKIANN * 9 + "x\ta\tO\n", {}, r":46: the word id 'x' .* Expected a number, a range"),
-    "unknown tag": ("a O\nb B-PER\nc B_PER\n", {}, r":3: unknown tag 'B_PER'. Expected `O`.* Correct it"),
+    "word id of CoNLL-U": (CONLLU.replace("5\tmar", "x\tmar"), {"task": "upos"}, r":9: the word id 'x'"),
+    "only word id of CoNLL-U": ("x\ta\ta\tADP\t_\t_\t0\t_\t_\t_\n", {"task": "upos"}, r":1: the word id 'x'"),
+    "unknown tag": ("a O\nb B-PER\nc B_PER\nd B_PER\n", {}, r":3: unknown tag 'B_PER'. Expected `O`.* Correct it"),
     "unknown prefix": ("a O\nb X-PER\n", {}, r":2: unknown tag 'X-PER'"),
     "BILOU": ("a O\nb B-PER\nc L-PER\n", {}, r":3: unknown tag 'L-PER'.*L- and U- of BILOU"),
     "prefix alone": ("a O\nb B\n", {}, r":2: unknown tag 'B'"),
