@@ -148,6 +148,14 @@ def test_counts_repairs_and_what_is_left_out_are_reported(swahili):
     assert f"left out comments: swa 1; first at {swahili}/dev.txt:1" in str(report)
 
 
+def test_a_report_says_nothing_of_what_did_not_happen(tmp_path):
+    folder = folder_of(tmp_path, "x", {"train": "a B-PER\n", "dev": "b B-PER\n", "test": "c B-PER\n"})
+
+    report = str(load_corpora({"x": folder}).report)
+
+    assert report.splitlines()[4:] == ["3 labels: O B-PER I-PER"]
+
+
 def test_tags_of_another_scheme_are_reported(tmp_path):
     folder = folder_of(tmp_path, "x", {"train": "a I-PER\nb I-PER\n", "dev": "a O\nb S-PER\n\nc B-LOC\nd E-LOC\n"})
 

@@ -52,10 +52,14 @@ def test_a_data_set_with_tags_under_other_names_is_read(tmp_path):
     assert tags_of(corpora["ibo"]["test"]) == [["B-PER", "O"]]
 
 
-def test_files_and_data_sets_share_labels_and_take_their_own_kind_of_column(tmp_path, parquet):
-    (tmp_path / "train.txt").write_text("B-ORG x Ada\n", encoding="utf-8")
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [("B-ORG x Ada\n", {"token_column": 2, "tag_column": 0}), ("Ada B-ORG\n", {"tag_column": "ner_tags"})],
+)
+def test_files_and_data_sets_share_labels_and_take_their_own_kind_of_column(tmp_path, parquet, content, columns):
+    (tmp_path / "train.txt").write_text(content, encoding="utf-8")
 
-    corpora, report = load_corpora({"ibo": parquet, "x": tmp_path}, token_column=2, tag_column=0)
+    corpora, report = load_corpora({"ibo": parquet, "x": tmp_path}, **columns)
 
     assert report.labels == ["O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER"]
     assert corpora["x"]["train"][0]["tokens"] == ["Ada"]
@@ -79,13 +83,18 @@ def test_a_hub_name_may_hold_a_configuration(hub):
     assert (len(corpora["eng"]["train"]), len(corpora["deu"]["test"])) == (2, 2)
 
 
-def test_splits_under_other_names_are_left_out_and_reported(hub):
-    hub["owner/name", None] = DatasetDict({"train": with_label_names(ROWS), "extra": with_label_names(ROWS)})
+def test_splits_under_other_names_and_that_come_twice_are_left_out_and_reported(hub):
+    splits = ("train", "extra", "dev", "validation")
+    hub["owner/name", None] = DatasetDict({split: with_label_names(ROWS) for split in splits})
 
     corpora, report = load_corpora({"eng": "owner/name"})
 
-    assert list(corpora["eng"]) == ["train"]
-    assert "eng: the split extra of owner/name is left out." in report.notes
+    assert list(corpora["eng"]) == ["train", "validation"]
+    assert report.languages["eng"]["validation"].source == "owner/name[dev]"
+    assert [note for note in report.notes if "left out" in note] == [
+        "eng: the split extra of owner/name is left out.",
+        "eng: the split validation of owner/name is left out.",
+    ]
 
 
 UNREADABLE = [

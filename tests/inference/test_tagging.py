@@ -1,5 +1,7 @@
 """Tags and entities of words and of raw text, through the functions and through the pipeline."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -39,7 +41,7 @@ def test_words_cover_all_of_a_text_but_its_white_space(text):
     offsets = segment_words(text)
 
     assert all(start < end for start, end in offsets)
-    assert all(before[1] <= after[0] for before, after in zip(offsets, offsets[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in pairwise(offsets))
     covered = {position for start, end in offsets for position in range(start, end)}
     assert all(position in covered or character.isspace() for position, character in enumerate(text))
 

@@ -1,0 +1,182 @@
+"""Every recipe runs as its README says, every preset parses, and every --help renders."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hf_polyglot.data.demo import DEMO_FOLDER
+from hf_polyglot.results import read_results, results_table
+from tests.hub_server import FakeHub
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "recipes").glob("*.py"))
+PRESETS = sorted((ROOT / "recipes" / "presets").glob("*.args"))
+TINY = [
+    "--embedding_size", "16", "--unit_hidden_size", "16", "--hidden_size", "16",
+    "--num_train_epochs", "1", "--use_cpu", "true",
+    "--max_train_sentences", "40", "--max_test_sentences", "20", "--per_device_train_batch_size", "8",
+]  # fmt: skip
+
+
+def run(recipe, *arguments, env=None, stdin=None):
+    outcome = subprocess.run(
+        [sys.executable, ROOT / "recipes" / recipe, *map(str, arguments)],
+        capture_output=True, text=True, cwd=ROOT, env=env, input=stdin,
+    )  # fmt: skip
+    assert outcome.returncode == 0, outcome.stderr[-3000:]
+    return outcome.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A byte-CRF of two seeds, pushed to a Hub, and that Hub's files."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny-byte-crf"
+    with FakeHub() as hub:
+        environment = hub.environment(tmp_path_factory.mktemp("home")) | {"PYTHONPATH": str(ROOT)}
+        corpora = [f"{language}={DEMO_FOLDER / language}" for language in ("swa", "spa")]
+        output = run(
+            "byte_crf.py", "--corpora", *corpora, "--zero_shot_corpora", DEMO_FOLDER / "por", *TINY, "--seeds", 1, 2,
+            "--output_dir", folder, "--push_to_hub", "true", "--hub_model_id", "me/tiny", env=environment,
+        )  # fmt: skip
+        files = hub.files("me/tiny")
+        loaded = subprocess.run(
+            [sys.executable, "-c", LOAD], capture_output=True, text=True, env=environment, cwd=folder.parent
+        )
+    return folder, output, files, loaded
+
+
+LOAD = """
+import sys
+sys.modules["hf_polyglot"] = None
+from transformers import AutoModelForTokenClassification
+model = AutoModelForTokenClassification.from_pretrained("me/tiny", trust_remote_code=True)
+print(sum(parameter.double().sum().item() for parameter in model.parameters()))
+"""
+
+
+@pytest.mark.slow
+def test_training_leaves_a_model_results_and_a_card(trained):
+    folder, output, _, _ = trained
+
+    results = read_results(folder)
+
+    assert {"config.json", "model.safetensors", "tokenizer.json", "results.json", "README.md"} <= {
+        path.name for path in folder.iterdir()
+    }
+    assert results["seeds"] == [1, 2]
+    assert results["regime"] == "polyglot"
+    assert results["data"]["swa"]["train"]["sentences"] == 40
+    assert {"swa", "spa", "por", "average", "average_source", "average_zero_shot"} == set(results["scores"]["test"])
+    assert {"mean", "std"} == set(results["scores"]["test"]["swa"]["f1"])
+    assert results_table(results) in output
+
+
+@pytest.mark.slow
+def test_what_is_pushed_is_the_model_and_not_its_checkpoints(trained):
+    folder, _, files, loaded = trained
+
+    assert {"config.json", "model.safetensors", "tokenizer.json", "results.json", "README.md", "crf.py"} <= set(files)
+    assert not [name for name in files if name.startswith(("seed-", "checkpoint-"))]
+    assert b"me/tiny" in files["README.md"]
+    assert loaded.returncode == 0, loaded.stderr[-2000:]
+    from safetensors.torch import load_file
+
+    total = sum(tensor.double().sum().item() for tensor in load_file(folder / "model.safetensors").values())
+    assert float(loaded.stdout.splitlines()[-1]) == pytest.approx(total)
+
+
+@pytest.mark.slow
+def test_evaluating_gives_the_scores_of_training(trained, tmp_path):
+    folder, *_ = trained
+    output = tmp_path / "scores.json"
+
+    table = run("evaluate.py", "--model", folder, "--corpora", DEMO_FOLDER / "swa", "--output_file", output)
+
+    scores = json.loads(output.read_text())
+    assert f"{scores['swa']['f1']:.2f}" in table
+    assert set(scores) == {"swa", "average"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("output_format", ["jsonl", "conll"])
+def test_predicting_keeps_every_text(trained, output_format):
+    folder, *_ = trained
+    text = "Amina alifika Dar es Salaam.\n\nHabari!\n"
+
+    output = run("predict.py", "--model", folder, "--output_format", output_format, stdin=text)
+
+    if output_format == "jsonl":
+        records = [json.loads(line) for line in output.splitlines()]
+        assert [record["text"] for record in records] == ["Amina alifika Dar es Salaam.", "", "Habari!"]
+        for record in records:
+            for entity in record["entities"]:
+                assert record["text"][entity["start"] : entity["end"]] == entity["word"]
+    else:
+        words = [line.split("\t")[0] for line in output.splitlines() if line]
+        assert words == ["Amina", "alifika", "Dar", "es", "Salaam", ".", "Habari", "!"]
+
+
+@pytest.mark.slow
+def test_column_files_can_be_tagged(trained, tmp_path):
+    folder, *_ = trained
+    source = DEMO_FOLDER / "swa" / "test.txt"
+    output = tmp_path / "tagged.conll"
+
+    run("predict.py", "--model", folder, "--input", source, "--input_format", "conll", "--output_format", "conll",
+        "--output", output)  # fmt: skip
+
+    words = [line.split("\t")[0] for line in output.read_text().splitlines()]
+    assert words == [line.split(" ")[0] for line in source.read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_slicer_stands_beside_standard_fine_tuning(tmp_path):
+    output = run(
+        "slicer.py", "--num_train_epochs", 1, "--max_train_sentences", 20, "--max_test_sentences", 10,
+        "--use_cpu", "true", "--output_dir", tmp_path / "slicer",
+    )  # fmt: skip
+
+    results = [read_results(tmp_path / "slicer" / name) for name in ("standard", "slicer")]
+    assert [of_one["regime"] for of_one in results] == ["standard", "zero-shot"]
+    assert results_table(results) in output
+    assert "synthetic" in output
+    config = json.loads((tmp_path / "slicer" / "slicer" / "config.json").read_text())
+    assert config["slice_width"] == 8
+    assert torch.cuda.is_available() or results[0]["device"]["cpu_threads"] >= 1
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_help_renders(recipe):
+    assert "--help" in run(recipe.name, "--help")
+
+
+def test_unknown_flags_are_refused():
+    outcome = subprocess.run(
+        [sys.executable, ROOT / "recipes" / "byte_crf.py", "--hiden_size", "3"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+
+    assert outcome.returncode == 2
+    assert "unknown: --hiden_size 3" in outcome.stderr
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_every_flag_of_a_preset_exists(preset):
+    recipe = ROOT / "recipes" / f"{preset.stem.split('-')[0]}.py"
+    known = set(re.findall(r"--\w+", run(recipe.name, "--help")))
+
+    assert set(re.findall(r"^--\w+", preset.read_text(), flags=re.MULTILINE)) <= known
+
+
+def test_the_table_of_the_readme_is_that_of_its_results():
+    readme = (ROOT / "README.md").read_text()
+    source, table = re.search(r"<!-- results: (\S+) -->\n(.*?)\n<!-- end", readme, flags=re.DOTALL).groups()
+
+    assert table == results_table(read_results(ROOT / source))

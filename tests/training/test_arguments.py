@@ -1,0 +1,75 @@
+"""Command lines, presets, and the corpora that they name."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from hf_polyglot.data.demo import DEMO_FOLDER, SOURCE_LANGUAGES, ZERO_SHOT_LANGUAGES
+from hf_polyglot.training.arguments import parse_recipe
+from hf_polyglot.training.recipe_corpora import CorpusArguments, load_recipe_corpora, named_sources, parsed_type_map
+
+
+@dataclass
+class Sizes:
+    width: int = field(default=1)
+    name: str = field(default="none")
+
+
+def test_the_command_line_overrides_the_preset_and_the_preset_the_recipe(tmp_path):
+    preset = tmp_path / "wide.args"
+    preset.write_text("# a comment\n--width 5  # another\n--name 'two words'\n")
+
+    (from_recipe,) = parse_recipe(Sizes, argv=[], width=3)
+    (from_preset,) = parse_recipe(Sizes, argv=["--preset", str(preset)], width=3)
+    (from_line,) = parse_recipe(Sizes, argv=["--width", "7", f"--preset={preset}"], width=3)
+
+    assert (from_recipe.width, from_preset.width, from_line.width) == (3, 5, 7)
+    assert from_preset.name == "two words"
+
+
+def test_a_preset_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match=r"The preset 'no.args' is not a file"):
+        parse_recipe(Sizes, argv=["--preset", "no.args"])
+
+
+@pytest.mark.parametrize("argv", [["--wdith", "2"], ["--wid", "2"], ["--width", "two"]])
+def test_wrong_flags_end_the_program(argv, capsys):
+    with pytest.raises(SystemExit):
+        parse_recipe(Sizes, argv=argv)
+    assert argv[0] in capsys.readouterr().err
+
+
+def test_folders_are_named_after_their_language(tmp_path):
+    for language in ("swa", "yor"):
+        (tmp_path / language).mkdir()
+
+    assert named_sources([f"{tmp_path}/*"]) == {"swa": f"{tmp_path}/swa", "yor": f"{tmp_path}/yor"}
+    assert named_sources(["eng=unimelb-nlp/wikiann:en"]) == {"eng": "unimelb-nlp/wikiann:en"}
+    with pytest.raises(ValueError, match="No folder matches"):
+        named_sources([f"{tmp_path}/z*"])
+    with pytest.raises(ValueError, match="'swa' has two corpora"):
+        named_sources(["swa=a", "b/swa"])
+
+
+def test_type_maps_are_pairs():
+    with pytest.raises(ValueError, match="is not made of OLD=NEW"):
+        parsed_type_map(["DATE"])
+
+
+def test_without_corpora_the_embedded_one_is_used():
+    corpora = load_recipe_corpora(CorpusArguments(max_train_sentences=10, max_test_sentences=5))
+
+    assert corpora.is_demo
+    assert list(corpora.train) == list(SOURCE_LANGUAGES)
+    assert corpora.zero_shot_languages == list(ZERO_SHOT_LANGUAGES)
+    assert list(corpora.source_validation) == list(SOURCE_LANGUAGES)
+    assert {len(dataset) for dataset in corpora.train.values()} == {10}
+    data = corpora.to_dict()
+    assert "train" not in data[ZERO_SHOT_LANGUAGES[0]]
+    assert data[SOURCE_LANGUAGES[0]]["test"]["sentences"] == 5
+
+
+def test_a_language_cannot_be_trained_on_and_zero_shot():
+    swahili = str(DEMO_FOLDER / "swa")
+    with pytest.raises(ValueError, match="Trained on and zero-shot at once: swa"):
+        load_recipe_corpora(CorpusArguments(corpora=[swahili], zero_shot_corpora=[swahili]))
