@@ -24,6 +24,8 @@ from .tokenization_bytes import SpellingTokenizer
 
 
 class ByteCRFPreTrainedModel(PreTrainedModel):
+    """What the encoder of words and the tagger share."""
+
     config_class = ByteCRFConfig
     base_model_prefix = "byte_crf"
     main_input_name = "input_ids"

@@ -67,6 +67,8 @@ def sliced_cross_entropy(vectors: Tensor, weight: Tensor, bias: Tensor, labels: 
 
 
 class SlicerPreTrainedModel(PreTrainedModel):
+    """What the encoder alone and the tagger share."""
+
     config_class = SlicerConfig
     base_model_prefix = "encoder"
     main_input_name = "input_ids"

@@ -1,12 +1,8 @@
 """The embedded corpus: synthetic sentences in ten languages and four scripts. `README.md` here is its data card."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from hf_polyglot.data.corpora import LoadedCorpora
+from hf_polyglot.data.corpora import LoadedCorpora, load_corpora
 
 DEMO_FOLDER = Path(__file__).parent
 SOURCE_LANGUAGES = ("arb", "deu", "hin", "rus", "spa", "swa")
@@ -28,7 +24,4 @@ def demo_corpora() -> LoadedCorpora:
         >>> {split: len(dataset) for split, dataset in corpora["ukr"].items()}
         {'train': 300, 'validation': 50, 'test': 100}
     """
-    # Imported here because `datasets` takes seconds, which generate.py and the constants above do not need.
-    from hf_polyglot.data.corpora import load_corpora
-
     return load_corpora({language: DEMO_FOLDER / language for language in (*SOURCE_LANGUAGES, *ZERO_SHOT_LANGUAGES)})
