@@ -23,7 +23,7 @@ quickstart: $(INSTALLED) ## Train SLICER on the embedded corpus: no network, und
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
 		--num_cpu_threads_per_process $(THREADS) recipes/slicer.py
 
-test: lint ## Check the style and run all tests
+test: lint types ## Check the style and run all tests
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) -rs
 
 lint: $(INSTALLED) ## Check the style

@@ -149,6 +149,7 @@ def run_environment(device: torch.device | str | None = None) -> dict[str, Any]:
     """
     on_gpu = _device(device).type == "cuda"
     versions = {package: importlib.metadata.version(package) for package in PACKAGES}
+    versions["torch"] = torch.__version__  # names the build too, such as +cpu or +cu130
     return {
         "versions": {"python": platform.python_version(), **versions, "hf_polyglot": hf_polyglot.__version__},
         "device": {

@@ -97,8 +97,7 @@ def main(arguments: SlicerArguments, training: PolyglotTrainingArguments) -> dic
     if corpora.is_demo:
         print(
             "The embedded corpus is synthetic and its encoder is not pretrained: this shows that everything works, "
-            "and "
-            "nothing about SLICER.\nThe real thing: accelerate launch recipes/slicer.py --preset "
+            "and nothing about SLICER.\nThe real thing: accelerate launch recipes/slicer.py --preset "
             "recipes/presets/slicer-paper.args"
         )
     return results

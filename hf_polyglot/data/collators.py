@@ -104,9 +104,8 @@ def collator_for(
     # By name: a tokenizer loaded with `trust_remote_code` is of a copy of the class.
     if spells != hasattr(tokenizer, "encode_words"):
         raise ValueError(
-            f"{type(model).__name__} does not read what {type(tokenizer).__name__} makes. Load the tokenizer from "
-            f"the model's "
-            "own folder."
+            f"{type(model).__name__} does not read what {type(tokenizer).__name__} makes. Load the tokenizer from the "
+            "model's own folder."
         )
     if spells:
         return SpellingCollator(tokenizer, model.config.max_units_per_word, label_column)
@@ -133,8 +132,7 @@ def padded_labels(examples: Sequence[Mapping[str, Any]], label_column: str) -> d
         if label_column not in example or len(example[label_column]) != len(example["tokens"]):
             raise ValueError(
                 f"{len(example['tokens'])} words with {len(example.get(label_column, []))} labels in "
-                f"`{label_column}`: "
-                f"{' '.join(example['tokens'][:8])!r}. Every word needs one label."
+                f"`{label_column}`: {' '.join(example['tokens'][:8])!r}. Every word needs one label."
             )
     return {
         "labels": torch.nn.utils.rnn.pad_sequence(

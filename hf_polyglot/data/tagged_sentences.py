@@ -26,12 +26,12 @@ _short = reprlib.Repr()
 _short.maxlist = _short.maxstring = 60
 
 
-def shown(value: str | list[str]) -> str:
+def shown(value: str | Sequence[str]) -> str:
     """
     The value as an error message shows it, cut in the middle if it is long.
 
     Args:
-        value (`str` or `list[str]`):
+        value (`str` or `Sequence[str]`):
             A tag, a word or the columns of a row.
 
     Returns:

@@ -47,6 +47,10 @@ class LinearChainCRF(nn.Module):
         81
     """
 
+    start_penalty: Tensor
+    transition_penalty: Tensor
+    end_penalty: Tensor
+
     def __init__(
         self,
         num_labels: int,
@@ -222,8 +226,7 @@ class LinearChainCRF(nn.Module):
         if emissions.dim() != 3 or emissions.shape[2] != self.num_labels or emissions.shape[1] == 0:
             raise ValueError(
                 f"`emissions` has shape {tuple(emissions.shape)}; expected (batch, words, {self.num_labels}) with at "
-                f"least "
-                "one word. Pass the logits of this CRF's own model."
+                "least one word. Pass the logits of this CRF's own model."
             )
         if mask.shape != emissions.shape[:2] or mask.dtype != torch.bool:
             raise ValueError(

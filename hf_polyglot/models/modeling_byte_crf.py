@@ -155,7 +155,7 @@ class ByteCRFForTokenClassification(ByteCRFPreTrainedModel):
 
         loss = None
         if labels is not None:
-            mask = word_indices >= 0
+            mask: Tensor = word_indices.ge(0)
             log_likelihood = self.crf.log_likelihood(emissions, labels, mask)  # (batch,)
             loss = -log_likelihood.sum() / (mask.sum() if num_items_in_batch is None else num_items_in_batch)
         return TokenClassifierOutput(loss=loss, logits=emissions)
@@ -169,12 +169,12 @@ class ByteCRFForTokenClassification(ByteCRFPreTrainedModel):
         return self.crf.marginals(logits, mask)
 
 
-def _rows_of_like_length(input_ids: Tensor, padding: int | None) -> list[Tensor]:
+def _rows_of_like_length(input_ids: Tensor, padding: int) -> list[Tensor]:
     """Rows of the batch in consecutive groups, each cut to its longest row, so that little padding is read."""
     if not input_ids.is_cpu:
         # The lengths would have to be waited for; a GPU reads the padding in that time.
         return [input_ids]
-    lengths = (input_ids != padding).sum(1).tolist()
+    lengths = torch.ne(input_ids, padding).sum(1).tolist()
     groups, first = [], 0
     for row, length in enumerate(lengths):
         # Both limits were measured on MasakhaNER batches: smaller groups lose more in matrix products than they save.

@@ -135,9 +135,10 @@ class SlicerForTokenClassification(SlicerPreTrainedModel):
         super().__init__(config)
         # Saving notes the class that is saved, and no other; the base model is to load from the folder too.
         config.auto_map = {"AutoModel": "modeling_slicer.SlicerModel"} | (getattr(config, "auto_map", None) or {})
-        self.encoder = AutoModel.from_config(config.encoder_config, **_without_pooler(config.encoder_config))
+        encoder_config: PreTrainedConfig = config.encoder_config
+        self.encoder = AutoModel.from_config(encoder_config, **_without_pooler(encoder_config))
         self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(config.encoder_config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(encoder_config.hidden_size, config.num_labels)
         if not config.train_classifier:
             self.classifier.weight.requires_grad_(False)
         self.post_init()
@@ -267,8 +268,7 @@ class SlicerForTokenClassification(SlicerPreTrainedModel):
         if not isinstance(head, nn.Linear):
             raise ValueError(
                 f"{type(standard).__name__} has no linear `classifier` or `score`, so a SLICER head does not fit it. "
-                f"Use the "
-                "SLICER model itself."
+                "Use the SLICER model itself."
             )
         head.load_state_dict(self.classifier.state_dict())
         standard = standard.to(self.device).eval()
@@ -284,8 +284,7 @@ class SlicerForTokenClassification(SlicerPreTrainedModel):
         if not torch.allclose(ours, theirs, atol=1e-4):
             raise ValueError(
                 f"The logits of {type(standard).__name__} differ from SLICER's by {(ours - theirs).abs().max():.2g}: "
-                f"its head does "
-                "more than one linear layer. Use the SLICER model itself."
+                "its head does more than one linear layer. Use the SLICER model itself."
             )
 
 

@@ -74,7 +74,7 @@ class BiLSTM(nn.Module):
         if inputs.is_cpu:
             # On processors without bfloat16 instructions torch's LSTM raises an error under autocast.
             with torch.autocast("cpu", enabled=False):
-                return self._read(inputs.to(self.rightward[0].weight_ih_l0.dtype), mask)
+                return self._read(inputs.to(next(self.parameters()).dtype), mask)
         return self._read(inputs, mask)
 
     def _read(self, states: Tensor, mask: Tensor) -> Tensor:

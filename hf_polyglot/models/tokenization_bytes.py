@@ -142,9 +142,8 @@ def _refuse_surrogates(text: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"Character {error.start} of {text[:40]!r} is the lone surrogate U+{ord(text[error.start]):04X}, which "
-            f"is not "
-            "text and has no UTF-8 bytes. Decode the source with its true encoding, or replace it with U+FFFD."
+            f"Character {error.start} of {text[:40]!r} is the lone surrogate U+{ord(text[error.start]):04X}, which is "
+            "not text and has no UTF-8 bytes. Decode the source with its true encoding, or replace it with U+FFFD."
         ) from None
 
 

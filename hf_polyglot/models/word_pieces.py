@@ -41,16 +41,14 @@ def encode_pieces(tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int
     if not getattr(tokenizer, "is_fast", False):
         raise ValueError(
             f"{type(tokenizer).__name__} is not a fast tokenizer, so it does not say which piece belongs to which "
-            f"word. Load "
-            "the model's tokenizer.json with `AutoTokenizer`."
+            "word. Load the model's tokenizer.json with `AutoTokenizer`."
         )
     before, after = _special_pieces(tokenizer)
     room = max_pieces - len(before) - len(after)
     if room < 2:
         raise ValueError(
-            f"`max_pieces` is {max_pieces}, of which {len(before) + len(after)} are special pieces; expected room "
-            f"for two "
-            "pieces at least. Raise `max_pieces`."
+            f"`max_pieces` is {max_pieces}, of which {len(before) + len(after)} are special pieces; expected room for "
+            "two pieces at least. Raise `max_pieces`."
         )
     rows: list[list[int]] = []
     places: list[list[tuple[int, int]]] = []  # (window, piece) of each word's first piece, for each sentence

@@ -22,8 +22,7 @@ class PolyglotTrainingArguments(TrainingArguments):
         default=1.0,
         metadata={
             "help": "Exponent of a corpus's size in the probability of its language. 1: in proportion to size; 0: "
-            "every "
-            "language alike, as Mueller et al. (2020) do when sizes differ much."
+            "every language alike, as Mueller et al. (2020) do when sizes differ much."
         },
     )
     head_learning_rate: float | None = field(
@@ -58,7 +57,8 @@ class PolyglotTrainingArguments(TrainingArguments):
                 "`remove_unused_columns` is True; the collators need `tokens` and the labels. Leave it out."
             )
         # Without a GPU there is nothing to pin memory for, and torch warns of it at every data set.
-        self.dataloader_pin_memory = self.dataloader_pin_memory and self.device.type != "cpu"
+        if self.device.type == "cpu":
+            self.dataloader_pin_memory = False
 
 
 def parse_recipe(*argument_classes: type, argv: Sequence[str] | None = None, **defaults: Any) -> tuple:

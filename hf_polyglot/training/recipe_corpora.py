@@ -21,10 +21,8 @@ class CorpusArguments:
         default_factory=list,
         metadata={
             "help": "Training corpora, each LANGUAGE=SOURCE, or a folder named after its language. A source is a "
-            "folder with train, "
-            "dev and test files, a pattern with {split}, or a Hub id. A * in a folder's name is expanded. Default: "
-            "the "
-            "embedded synthetic corpus."
+            "folder with train, dev and test files, a pattern with {split}, or a Hub id. A * in a folder's name is "
+            "expanded. Default: the embedded synthetic corpus."
         },
     )
     zero_shot_corpora: list[str] = field(

@@ -129,6 +129,7 @@ def train_over_seeds(
         if best is None or dev_f1 > best[0]:
             best = (dev_f1, seed, trainer)
             trainer.save_model(training.output_dir)
+    assert best is not None  # there is a seed
     _, best_seed, trainer = best
     trainer.args.output_dir = training.output_dir
     return SeedRuns(

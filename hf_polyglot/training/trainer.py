@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainerCallback
+from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainerCallback, TrainerControl
 
 from hf_polyglot.data.collators import collator_for
 from hf_polyglot.data.language_sampling import PolyglotBatchSampler
@@ -47,6 +47,8 @@ class PolyglotTrainer(Trainer):
         ValueError: if one process sees several GPUs.
     """
 
+    control: TrainerControl
+
     def __init__(
         self,
         model: nn.Module,
@@ -63,10 +65,11 @@ class PolyglotTrainer(Trainer):
         if args.n_gpu > 1:
             raise ValueError(
                 f"One process sees {args.n_gpu} GPUs, and torch.nn.DataParallel would cut batches at the wrong "
-                f"places. Start one "
-                "process for each GPU with `accelerate launch`, or show one of them by CUDA_VISIBLE_DEVICES."
+                "places. Start one process for each GPU with `accelerate launch`, or show one of them by "
+                "CUDA_VISIBLE_DEVICES."
             )
-        labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
+        config: Any = model.config
+        labels = [config.id2label[index] for index in range(config.num_labels)]
         super().__init__(
             model,
             args,
@@ -74,7 +77,7 @@ class PolyglotTrainer(Trainer):
             train_dataset=_concatenated(train_dataset),
             eval_dataset=eval_dataset,
             processing_class=processing_class,
-            compute_metrics=compute_metrics or span_f1(labels, model.config.label_scheme),
+            compute_metrics=compute_metrics or span_f1(labels, config.label_scheme),
             **options,
         )
         self.add_callback(_EpochOfSampler(self))
