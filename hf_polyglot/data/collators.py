@@ -100,16 +100,16 @@ def collator_for(
     Raises:
         ValueError: if the tokenizer is of the other kind.
     """
-    spells = hasattr(model.config, "max_units_per_word")
-    # By name: a tokenizer loaded with `trust_remote_code` is of a copy of the class.
-    if spells != hasattr(tokenizer, "encode_words"):
+    reads_pieces = model.input_form == "pieces"
+    # By a method: a tokenizer loaded with `trust_remote_code` is of a copy of the class.
+    if reads_pieces == hasattr(tokenizer, "encode_words"):
         raise ValueError(
             f"{type(model).__name__} does not read what {type(tokenizer).__name__} makes. Load the tokenizer from the "
             "model's own folder."
         )
-    if spells:
-        return SpellingCollator(tokenizer, model.config.max_units_per_word, label_column)
-    return PieceCollator(tokenizer, model.config.max_pieces, label_column)
+    if reads_pieces:
+        return PieceCollator(tokenizer, model.config.max_pieces, label_column)
+    return SpellingCollator(tokenizer, model.config.max_units_per_word, label_column)
 
 
 def padded_labels(examples: Sequence[Mapping[str, Any]], label_column: str) -> dict[str, Tensor]:

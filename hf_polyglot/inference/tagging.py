@@ -127,11 +127,11 @@ def tag_words(
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]
         batch = collate([{"tokens": list(sentences[index])} for index in indices])
-        logits = model(**{name: tensor.to(model.device) for name, tensor in batch.items()}).logits
-        lengths = torch.tensor([len(sentences[index]) for index in indices], device=logits.device)
-        mask = torch.arange(logits.shape[1], device=logits.device) < lengths[:, None]  # (batch, words)
-        labels = model.decode(logits, mask)  # (batch, words)
-        probabilities = model.label_probabilities(logits, mask)  # (batch, words, labels)
+        outputs = model(**{name: tensor.to(model.device) for name, tensor in batch.items()})
+        lengths = torch.tensor([len(sentences[index]) for index in indices], device=model.device)
+        mask = torch.arange(int(lengths[0]), device=model.device) < lengths[:, None]  # (batch, words)
+        labels = model.decode(outputs, mask)  # (batch, words)
+        probabilities = model.label_probabilities(outputs, mask)  # (batch, words, labels)
         chosen = probabilities.gather(2, labels.clamp(min=0)[:, :, None]).squeeze(2)  # (batch, words)
         for index, ids, values in zip(indices, labels.tolist(), chosen.tolist(), strict=True):
             words = sentences[index]

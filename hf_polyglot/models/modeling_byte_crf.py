@@ -29,6 +29,7 @@ class ByteCRFPreTrainedModel(PreTrainedModel):
     config_class = ByteCRFConfig
     base_model_prefix = "byte_crf"
     main_input_name = "input_ids"
+    input_form = "spelled_words"
     _keep_in_fp32_modules_strict = {"crf"}
 
     def _init_weights(self, module):
@@ -160,13 +161,13 @@ class ByteCRFForTokenClassification(ByteCRFPreTrainedModel):
             loss = -log_likelihood.sum() / (mask.sum() if num_items_in_batch is None else num_items_in_batch)
         return TokenClassifierOutput(loss=loss, logits=emissions)
 
-    def decode(self, logits: Tensor, mask: Tensor) -> Tensor:
+    def decode(self, outputs: TokenClassifierOutput, mask: Tensor) -> Tensor:
         """Label ids of the most probable path, `(batch, words)`, -100 on padding."""
-        return self.crf.decode(logits, mask)
+        return self.crf.decode(outputs.logits, mask)
 
-    def label_probabilities(self, logits: Tensor, mask: Tensor) -> Tensor:
+    def label_probabilities(self, outputs: TokenClassifierOutput, mask: Tensor) -> Tensor:
         """Posterior probability of each label at each word, `(batch, words, labels)`."""
-        return self.crf.marginals(logits, mask)
+        return self.crf.marginals(outputs.logits, mask)
 
 
 def _rows_of_like_length(input_ids: Tensor, padding: int) -> list[Tensor]:

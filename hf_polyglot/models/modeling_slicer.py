@@ -72,6 +72,7 @@ class SlicerPreTrainedModel(PreTrainedModel):
     config_class = SlicerConfig
     base_model_prefix = "encoder"
     main_input_name = "input_ids"
+    input_form = "pieces"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -240,13 +241,13 @@ class SlicerForTokenClassification(SlicerPreTrainedModel):
             attentions=getattr(outputs, "attentions", None),
         )
 
-    def decode(self, logits: Tensor, mask: Tensor) -> Tensor:
+    def decode(self, outputs: TokenClassifierOutput, mask: Tensor) -> Tensor:
         """Most probable label of each word, `(batch, words)`, -100 on padding."""
-        return logits.argmax(2).masked_fill(~mask, -100)
+        return outputs.logits.argmax(2).masked_fill(~mask, -100)
 
-    def label_probabilities(self, logits: Tensor, mask: Tensor) -> Tensor:
+    def label_probabilities(self, outputs: TokenClassifierOutput, mask: Tensor) -> Tensor:
         """Probability of each label at each word, `(batch, words, labels)`; zero on padding."""
-        return logits.float().softmax(2) * mask[:, :, None]
+        return outputs.logits.float().softmax(2) * mask[:, :, None]
 
     def to_standard_model(self) -> PreTrainedModel:
         """

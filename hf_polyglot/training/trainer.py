@@ -139,7 +139,7 @@ class PolyglotTrainer(Trainer):
             outputs = model(**inputs)
         if prediction_loss_only:
             return outputs.loss, None, None
-        decoded = self.accelerator.unwrap_model(model).decode(outputs.logits, labels != -100)
+        decoded = self.accelerator.unwrap_model(model).decode(outputs, labels != -100)
         return outputs.loss, decoded, labels
 
     def create_model_card(self, *arguments, **options) -> None:
