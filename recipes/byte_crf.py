@@ -33,6 +33,9 @@ class ByteCRFArguments(CorpusArguments):
     embedding_dropout: float = field(default=0.1, metadata={"help": "Dropout on the embeddings of bytes."})
     word_dropout: float = field(default=0.3, metadata={"help": "Dropout on word vectors."})
     sentence_dropout: float = field(default=0.3, metadata={"help": "Dropout before the emission scores."})
+    language_transitions: bool = field(
+        default=False, metadata={"help": "Give each training language transition scores of its own."}
+    )
 
 
 def main(arguments: ByteCRFArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
@@ -48,6 +51,7 @@ def main(arguments: ByteCRFArguments, training: PolyglotTrainingArguments) -> di
         config = ByteCRFConfig(
             **{name: value for name, value in asdict(arguments).items() if name in ByteCRFConfig.__annotations__},
             vocab_size=len(tokenizer),
+            languages=list(corpora.train) if arguments.language_transitions else None,
             id2label=dict(enumerate(corpora.labels)),
             label2id={label: index for index, label in enumerate(corpora.labels)},
         )

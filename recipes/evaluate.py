@@ -63,9 +63,10 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
         dataset = splits[arguments.split]
         tags = dataset.features["ner_tags"].feature.names
         gold += [[tags[label] for label in labels] for labels in dataset["ner_tags"]]
-        predicted += [
-            list(tagged.tags) for tagged in tag_words(model, tokenizer, dataset["tokens"][:], arguments.batch_size)
-        ]
+        tagged = tag_words(
+            model, tokenizer, dataset["tokens"][:], arguments.batch_size, languages=dataset["language"][:]
+        )
+        predicted += [list(sentence.tags) for sentence in tagged]
         languages += [language] * len(dataset)
 
     scores = scores_with_average(

@@ -40,6 +40,9 @@ class PredictArguments:
         default="jsonl",
         metadata={"help": "jsonl: entities with offsets. conll: words and tags.", "choices": ["jsonl", "conll"]},
     )
+    language: str | None = field(
+        default=None, metadata={"help": "Language of the input, for models that tell languages apart."}
+    )
     batch_size: int = field(default=32, metadata={"help": "Texts read at once."})
 
 
@@ -57,10 +60,14 @@ def texts_or_words(arguments: PredictArguments) -> Iterator[str | list[str]]:
 def main(arguments: PredictArguments) -> None:
     tag = pipeline(hf_polyglot.inference.pipeline.TASK, model=arguments.model)
     inputs = texts_or_words(arguments)
-    are_words = arguments.input_format == "conll"
+    settings = {
+        "batch_size": arguments.batch_size,
+        "is_split_into_words": arguments.input_format == "conll",
+        "language": arguments.language,
+    }
     with sys.stdout if arguments.output == "-" else Path(arguments.output).open("w", encoding="utf-8") as output:
         while batch := list(islice(inputs, 100 * arguments.batch_size)):
-            for reading in tag.read(batch, batch_size=arguments.batch_size, is_split_into_words=are_words):
+            for reading in tag.read(batch, **settings):
                 if arguments.output_format == "conll":
                     output.writelines(conll_lines(reading["words"], reading["tags"]))
                 else:

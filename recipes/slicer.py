@@ -17,22 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from hf_polyglot import SlicerForTokenClassification
-from hf_polyglot.data.demo.tiny_encoder import build_tiny_encoder
-from hf_polyglot.models.word_pieces import load_piece_tokenizer
 from hf_polyglot.training.arguments import PolyglotTrainingArguments, parse_recipe
 from hf_polyglot.training.publishing import publish_run, results_summary
-from hf_polyglot.training.recipe_corpora import CorpusArguments, load_recipe_corpora
+from hf_polyglot.training.recipe_corpora import load_recipe_corpora
+from hf_polyglot.training.recipe_encoders import EncoderArguments, load_recipe_encoder
 from hf_polyglot.training.runs import train_over_seeds
 from hf_polyglot.training.trainer import PolyglotTrainer
 
 
 @dataclass
-class SlicerArguments(CorpusArguments):
+class SlicerArguments(EncoderArguments):
     """What is fine-tuned, and how it is sliced."""
 
-    encoder: str | None = field(
-        default=None, metadata={"help": "Folder or Hub id of a pretrained encoder. Default: a tiny one, from scratch."}
-    )
     slice_width: int = field(
         default=8, metadata={"help": "Width h of a slice of a token vector; 1, 2 or 8 in the paper."}
     )
@@ -41,9 +37,6 @@ class SlicerArguments(CorpusArguments):
         metadata={"help": "Train the classifier's weight, as the paper says; the published code does not."},
     )
     classifier_dropout: float = field(default=0.1, metadata={"help": "Dropout on token vectors."})
-    freeze_embeddings: bool = field(
-        default=False, metadata={"help": "Leave the encoder's word embeddings as they are: faster, and less memory."}
-    )
     compare_standard: bool = field(
         default=True, metadata={"help": "Fine-tune an ordinary head too, with the same settings."}
     )
@@ -52,34 +45,25 @@ class SlicerArguments(CorpusArguments):
 def main(arguments: SlicerArguments, training: PolyglotTrainingArguments) -> dict[str, dict[str, Any]]:
     corpora = load_recipe_corpora(arguments)
     print(corpora.report)
-    encoder = arguments.encoder
-    if encoder is None:
-        encoder = str(Path(training.output_dir) / "encoder")
-        with training.main_process_first():
-            texts = [" ".join(words) for dataset in corpora.train.values() for words in dataset["tokens"]]
-            build_tiny_encoder(encoder, texts, seed=0)
-    tokenizer = load_piece_tokenizer(encoder)
+    encoder = load_recipe_encoder(arguments, training, corpora)
 
     results = {}
-    # A slice as wide as the token vector is the vector: an ordinary head.
     for regime, slice_width in [("standard", None)] * arguments.compare_standard + [
         ("zero-shot", arguments.slice_width)
     ]:
 
         def make_trainer(args: PolyglotTrainingArguments, slice_width: int | None = slice_width) -> PolyglotTrainer:
-            model = SlicerForTokenClassification.from_encoder_pretrained(
-                encoder,
-                labels=corpora.labels,
-                tokenizer=tokenizer,
+            model = encoder.new_model(
+                SlicerForTokenClassification,
+                corpora.labels,
                 slice_width=slice_width,
                 train_classifier=arguments.train_classifier,
                 classifier_dropout=arguments.classifier_dropout,
             )
-            model.get_input_embeddings().requires_grad_(not arguments.freeze_embeddings)
             return PolyglotTrainer(
                 model,
                 args,
-                processing_class=tokenizer,
+                processing_class=encoder.tokenizer,
                 train_dataset=corpora.train,
                 eval_dataset=corpora.source_validation,
             )

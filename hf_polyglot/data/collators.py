@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from hf_polyglot.models import SpellingTokenizer
+from hf_polyglot.models.languages import UNKNOWN_LANGUAGE_ID
 from hf_polyglot.models.word_pieces import encode_pieces
 
 PADDING_LABEL = -100
@@ -24,6 +25,8 @@ class SpellingCollator:
             Units kept of a longer word.
         label_column (`str`, *optional*, defaults to `"ner_tags"`):
             Column of the label ids. Examples without it make a batch without labels.
+        languages (`Sequence[str]`, *optional*):
+            Languages that the model tells apart; the batch then has `language_ids`.
 
     Example:
         >>> collate = SpellingCollator(SpellingTokenizer.of_bytes())
@@ -35,16 +38,25 @@ class SpellingCollator:
     """
 
     def __init__(
-        self, tokenizer: SpellingTokenizer, max_units_per_word: int | None = None, label_column: str = "ner_tags"
+        self,
+        tokenizer: SpellingTokenizer,
+        max_units_per_word: int | None = None,
+        label_column: str = "ner_tags",
+        languages: Sequence[str] | None = None,
     ):
         self.tokenizer = tokenizer
         self.max_units_per_word = max_units_per_word
         self.label_column = label_column
+        self.languages = languages
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """The batch of these examples."""
         words = [example["tokens"] for example in examples]
-        return padded_labels(examples, self.label_column) | self.tokenizer.encode_words(words, self.max_units_per_word)
+        return (
+            padded_labels(examples, self.label_column)
+            | language_ids(examples, self.languages)
+            | self.tokenizer.encode_words(words, self.max_units_per_word)
+        )
 
 
 class PieceCollator:
@@ -58,6 +70,8 @@ class PieceCollator:
             Pieces that the encoder reads at once; a longer sentence takes several rows.
         label_column (`str`, *optional*, defaults to `"ner_tags"`):
             Column of the label ids. Examples without it make a batch without labels.
+        languages (`Sequence[str]`, *optional*):
+            Languages that the model tells apart; the batch then has `language_ids`.
 
     Example:
         A tokenizer with the ids `<s>` 1, `</s>` 2, `no` 5, `a` 6 and `men` 7 gives
@@ -72,15 +86,26 @@ class PieceCollator:
              'word_positions': [[1, 2], [6, -1]]}
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, max_pieces: int, label_column: str = "ner_tags"):
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        max_pieces: int,
+        label_column: str = "ner_tags",
+        languages: Sequence[str] | None = None,
+    ):
         self.tokenizer = tokenizer
         self.max_pieces = max_pieces
         self.label_column = label_column
+        self.languages = languages
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """The batch of these examples."""
         words = [example["tokens"] for example in examples]
-        return padded_labels(examples, self.label_column) | encode_pieces(self.tokenizer, words, self.max_pieces)
+        return (
+            padded_labels(examples, self.label_column)
+            | language_ids(examples, self.languages)
+            | encode_pieces(self.tokenizer, words, self.max_pieces)
+        )
 
 
 def collator_for(
@@ -107,9 +132,10 @@ def collator_for(
             f"{type(model).__name__} does not read what {type(tokenizer).__name__} makes. Load the tokenizer from the "
             "model's own folder."
         )
+    languages = getattr(model.config, "languages", None)
     if reads_pieces:
-        return PieceCollator(tokenizer, model.config.max_pieces, label_column)
-    return SpellingCollator(tokenizer, model.config.max_units_per_word, label_column)
+        return PieceCollator(tokenizer, model.config.max_pieces, label_column, languages)
+    return SpellingCollator(tokenizer, model.config.max_units_per_word, label_column, languages)
 
 
 def padded_labels(examples: Sequence[Mapping[str, Any]], label_column: str) -> dict[str, Tensor]:
@@ -141,3 +167,20 @@ def padded_labels(examples: Sequence[Mapping[str, Any]], label_column: str) -> d
             padding_value=PADDING_LABEL,
         )
     }
+
+
+def language_ids(examples: Sequence[Mapping[str, Any]], languages: Sequence[str] | None) -> dict[str, Tensor]:
+    """
+    `language_ids` of shape `(batch,)`, -1 where the language is unknown; nothing for a model without languages.
+
+    Args:
+        examples (`Sequence[Mapping]`):
+            Rows, with `language` where it is known.
+        languages (`Sequence[str]`, *optional*):
+            Languages that the model tells apart, in the order of their ids.
+    """
+    if languages is None:
+        return {}
+    ids: dict[str | None, int] = {language: index for index, language in enumerate(languages)}
+    unknown = UNKNOWN_LANGUAGE_ID
+    return {"language_ids": torch.tensor([ids.get(example.get("language"), unknown) for example in examples])}

@@ -1,5 +1,6 @@
 """The pipeline `polyglot-token-classification`: raw text or words in, entities with character offsets out."""
 
+import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -17,9 +18,9 @@ class PolyglotTokenClassificationPipeline(Pipeline):
     Entities of raw text or of words, decoded as the model decodes; texts of any length, nothing is cut.
 
     Takes a text, a list of texts, or an iterable of them; with `is_split_into_words=True`, a list of words or a
-    list of such lists. An entity is a dictionary with `entity_group`, `score`, `word`, `start`, `end` (so that
-    `text[start:end] == word`), and
-    `word_start` and `word_end`. Offsets into words count in `" ".join(words)`.
+    list of such lists. `language="swa"` tells a model with transition scores for each language which one all of them
+    are in. An entity is a dictionary with `entity_group`, `score`, `word`, `start`, `end` (so that `text[start:end] ==
+    word`), and `word_start` and `word_end`. Offsets into words count in `" ".join(words)`.
 
     Example:
         >>> from transformers import pipeline
@@ -34,15 +35,27 @@ class PolyglotTokenClassificationPipeline(Pipeline):
     _load_feature_extractor = False
     _load_tokenizer = True
 
-    def _sanitize_parameters(self, is_split_into_words: bool | None = None, **unknown):
+    def _sanitize_parameters(
+        self, is_split_into_words: bool | None = None, language: str | None = None, **unknown
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown:
             raise ValueError(
-                f"Unknown to this pipeline: {', '.join(sorted(unknown))}. It takes `is_split_into_words` and "
-                f"`batch_size`."
+                f"Unknown to this pipeline: {', '.join(sorted(unknown))}. It takes `is_split_into_words`, `language` "
+                "and `batch_size`."
             )
-        return ({} if is_split_into_words is None else {"is_split_into_words": is_split_into_words}), {}, {}
+        known = getattr(self.model.config, "languages", None)
+        if language is not None and known is not None and language not in known:
+            warnings.warn(
+                f"`language` is {language!r}; the model knows {', '.join(known)}, and reads any other with the mean "
+                "of their transition scores.",
+                stacklevel=3,
+            )
+        given = {"is_split_into_words": is_split_into_words, "language": language}
+        return {name: value for name, value in given.items() if value is not None}, {}, {}
 
-    def preprocess(self, inputs: str | list[str], is_split_into_words: bool = False) -> dict[str, Any]:
+    def preprocess(
+        self, inputs: str | list[str], is_split_into_words: bool = False, language: str | None = None
+    ) -> dict[str, Any]:
         """
         The words of an input and where they stand in its text.
 
@@ -51,6 +64,8 @@ class PolyglotTokenClassificationPipeline(Pipeline):
                 A text, or words.
             is_split_into_words (`bool`, *optional*, defaults to `False`):
                 Which of the two.
+            language (`str`, *optional*):
+                Its language.
 
         Raises:
             ValueError: if it is the other of the two.
@@ -60,15 +75,18 @@ class PolyglotTokenClassificationPipeline(Pipeline):
                 raise ValueError(
                     f"{inputs!r:.80} is no list of words; expected one, as is_split_into_words=True says."
                 )
-            return {"text": " ".join(inputs), "words": list(inputs), "offsets": joined_offsets(inputs)}
+            reading = {"text": " ".join(inputs), "words": list(inputs), "offsets": joined_offsets(inputs)}
+            return reading | {"language": language}
         if not isinstance(inputs, str):
             raise ValueError(f"{inputs!r:.80} is no text; expected a string, or words with is_split_into_words=True.")
         offsets = segment_words(inputs)
-        return {"text": inputs, "words": [inputs[start:end] for start, end in offsets], "offsets": offsets}
+        words = [inputs[start:end] for start, end in offsets]
+        return {"text": inputs, "words": words, "offsets": offsets, "language": language}
 
     def _forward(self, model_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         sentences = [reading["words"] for reading in model_inputs]
-        tagged = tag_words(self.model, self.tokenizer, sentences, batch_size=max(1, len(sentences)))
+        languages = [reading["language"] for reading in model_inputs]
+        tagged = tag_words(self.model, self.tokenizer, sentences, max(1, len(sentences)), languages)
         return [reading | {"tagged": tags} for reading, tags in zip(model_inputs, tagged, strict=True)]
 
     def postprocess(self, model_outputs: dict[str, Any]) -> dict[str, Any]:
@@ -98,23 +116,26 @@ class PolyglotTokenClassificationPipeline(Pipeline):
             batch_size (`int`, *optional*):
                 Inputs read at once. Defaults to that of the pipeline, or 32.
             parameters:
-                `is_split_into_words`.
+                `is_split_into_words`, `language`.
 
         Returns:
             `list` of entities for one input; a list of such lists for a list of inputs; an iterator for any other
             iterable.
         """
-        is_split = {**self._preprocess_params, **self._sanitize_parameters(**parameters)[0]}.get(
-            "is_split_into_words", False
-        )
-        if isinstance(inputs, str) or (is_split and _are_words(inputs)):
-            return next(self.read([inputs], batch_size=1, is_split_into_words=is_split))["entities"]
-        readings = self.read(inputs, batch_size=batch_size, is_split_into_words=is_split)
+        given = {**self._preprocess_params, **self._sanitize_parameters(**parameters)[0]}
+        if isinstance(inputs, str) or (given.get("is_split_into_words") and _are_words(inputs)):
+            return next(self.read([inputs], batch_size=1, **given))["entities"]
+        readings = self.read(inputs, batch_size=batch_size, **given)
         entities = (reading["entities"] for reading in readings)
         return list(entities) if isinstance(inputs, (list, tuple)) else entities
 
     def read(
-        self, inputs: Iterable[str | list[str]], *, batch_size: int | None = None, is_split_into_words: bool = False
+        self,
+        inputs: Iterable[str | list[str]],
+        *,
+        batch_size: int | None = None,
+        is_split_into_words: bool = False,
+        language: str | None = None,
     ) -> Iterator[dict[str, Any]]:
         """
         Text, words, tags and entities of each input, in their order, read batch by batch as they are asked for.
@@ -126,13 +147,14 @@ class PolyglotTokenClassificationPipeline(Pipeline):
                 Inputs read at once. Defaults to that of the pipeline, or 32.
             is_split_into_words (`bool`, *optional*, defaults to `False`):
                 Which of the two they are.
+            language (`str`, *optional*):
+                Language of all of them.
         """
         # transformers' own batching pads and stacks tensors of single inputs, which the distinct words of a batch
-        # and the
-        # windows of a long text are not.
+        # and the windows of a long text are not.
         remaining = iter(inputs)
         size = batch_size or self._batch_size or 32
-        while batch := [self.preprocess(one, is_split_into_words) for one in islice(remaining, size)]:
+        while batch := [self.preprocess(one, is_split_into_words, language) for one in islice(remaining, size)]:
             with self.device_placement():
                 yield from map(self.postprocess, self._forward(batch))
 

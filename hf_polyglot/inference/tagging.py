@@ -101,6 +101,7 @@ def tag_words(
     tokenizer: PreTrainedTokenizerFast,
     sentences: Sequence[Sequence[str]],
     batch_size: int = 32,
+    languages: Sequence[str | None] | None = None,
 ) -> list[TaggedWords]:
     """
     The tags of sentences whose words are given, decoded as the model decodes (Viterbi for a CRF).
@@ -114,6 +115,8 @@ def tag_words(
             Words of each sentence; of any length, none included.
         batch_size (`int`, *optional*, defaults to 32):
             Sentences read at once.
+        languages (`Sequence[str]`, *optional*):
+            Language of each sentence, for models that tell languages apart.
 
     Returns:
         `list` of [`TaggedWords`], in the order of `sentences`.
@@ -126,7 +129,9 @@ def tag_words(
     order = sorted((index for index, words in enumerate(sentences) if words), key=lambda index: -len(sentences[index]))
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]
-        batch = collate([{"tokens": list(sentences[index])} for index in indices])
+        batch = collate([
+            {"tokens": list(sentences[index]), "language": languages and languages[index]} for index in indices
+        ])
         outputs = model(**{name: tensor.to(model.device) for name, tensor in batch.items()})
         lengths = torch.tensor([len(sentences[index]) for index in indices], device=model.device)
         mask = torch.arange(int(lengths[0]), device=model.device) < lengths[:, None]  # (batch, words)

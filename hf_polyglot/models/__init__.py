@@ -3,14 +3,17 @@
 from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification, AutoTokenizer
 
 from .configuration_byte_crf import ByteCRFConfig
+from .configuration_encoder_crf import EncoderCRFConfig
 from .configuration_slicer import SlicerConfig
 from .crf import LinearChainCRF
 from .modeling_byte_crf import ByteCRFForTokenClassification, ByteCRFModel
+from .modeling_encoder_crf import EncoderCRFForTokenClassification, EncoderCRFModel
 from .modeling_slicer import SlicerForTokenClassification, SlicerModel
 from .tokenization_bytes import SpellingTokenizer
 
 for config, model, tagger in (
     (ByteCRFConfig, ByteCRFModel, ByteCRFForTokenClassification),
+    (EncoderCRFConfig, EncoderCRFModel, EncoderCRFForTokenClassification),
     (SlicerConfig, SlicerModel, SlicerForTokenClassification),
 ):
     AutoConfig.register(config.model_type, config, exist_ok=True)
@@ -22,6 +25,9 @@ __all__ = [
     "ByteCRFConfig",
     "ByteCRFForTokenClassification",
     "ByteCRFModel",
+    "EncoderCRFConfig",
+    "EncoderCRFForTokenClassification",
+    "EncoderCRFModel",
     "LinearChainCRF",
     "SlicerConfig",
     "SlicerForTokenClassification",

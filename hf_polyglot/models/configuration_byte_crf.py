@@ -3,6 +3,8 @@
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .languages import check_languages
+
 
 @strict
 class ByteCRFConfig(PreTrainedConfig):
@@ -36,6 +38,9 @@ class ByteCRFConfig(PreTrainedConfig):
         label_scheme (`str`, *optional*, defaults to `"IOB2"`):
             Scheme of the labels, whose illegal transitions get probability 0: `"IOB1"`, `"IOB2"`, `"BIOES"`;
             `"plain"` where any label may follow any other, as with parts of speech.
+        languages (`list[str]`, *optional*):
+            Languages with transition scores of their own; sentences of any other take their mean. By default, one set
+            of transition scores serves all.
 
     Reference:
         Mueller, Andrews and Dredze (2020), section 4.1. https://aclanthology.org/2020.acl-main.720
@@ -55,6 +60,7 @@ class ByteCRFConfig(PreTrainedConfig):
     word_dropout: float | int = 0.3
     sentence_dropout: float | int = 0.3
     label_scheme: str = "IOB2"
+    languages: list[str] | None = None
     pad_token_id: int | None = 0
 
     def validate_units(self):
@@ -65,6 +71,9 @@ class ByteCRFConfig(PreTrainedConfig):
         for name in ("embedding_dropout", "word_dropout", "sentence_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; expected a probability in [0, 1).")
+
+    def validate_languages(self):
+        check_languages(self.languages)
 
     def validate_sizes(self):
         for name in (

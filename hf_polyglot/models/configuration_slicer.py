@@ -14,8 +14,8 @@ class SlicerConfig(PreTrainedConfig):
         encoder_config (`PreTrainedConfig` or `dict`, *optional*):
             Configuration of the encoder, any that `AutoModel` loads. Defaults to that of XLM-R.
         slice_width (`int`, *optional*, defaults to 8):
-            Width h of a slice of a token vector: 1, 2 or 8 in the paper. The encoder's hidden size gives an
-            ordinary head.
+            Width h of a slice of a token vector: 1, 2 or 8 in the paper. `None` leaves it whole, which is an ordinary
+            head.
         train_classifier (`bool`, *optional*, defaults to `True`):
             True trains the weight of the classifier, as the paper says. False leaves it as it was initialised and
             trains its bias and the encoder only, as the published code does.
@@ -35,7 +35,7 @@ class SlicerConfig(PreTrainedConfig):
     sub_configs_defaults = {"encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="xlm-roberta")}
 
     encoder_config: PreTrainedConfig | dict | None = None
-    slice_width: int = 8
+    slice_width: int | None = 8
     train_classifier: bool = True
     classifier_dropout: float | int = 0.1
     max_pieces: int = 510
@@ -47,6 +47,8 @@ class SlicerConfig(PreTrainedConfig):
 
     def validate_slice_width(self):
         hidden_size = getattr(self.encoder_config, "hidden_size", None)
+        if self.slice_width is None:
+            return
         if self.slice_width < 1 or (hidden_size is not None and hidden_size % self.slice_width):
             raise ValueError(
                 f"`slice_width` is {self.slice_width}; expected a divisor of the encoder's hidden size, {hidden_size}."

@@ -1,9 +1,10 @@
 """Linear-chain conditional random field.
 
 Axes:
-    batch     sentences
-    words     positions of the longest sentence in the batch
-    labels    label ids; `from` and `to` are this axis on either side of a transition
+    batch      sentences
+    words      positions of the longest sentence in the batch
+    languages  those with scores of their own
+    labels     label ids; `from` and `to` are this axis on either side of a transition
 
 References:
     Lafferty, McCallum and Pereira (2001), section 3.
@@ -38,6 +39,9 @@ class LinearChainCRF(nn.Module):
             Which labels may start a sentence, which may follow which (`[from][to]`), and which may end one, as
             `legal_transitions` of the label scheme gives them. Paths outside have probability 0 in training and in
             decoding alike. Without it, every path is legal.
+        num_languages (`int`, *optional*):
+            Languages that each have start, transition and end scores of their own, chosen by `language_ids`. The
+            scores of any other language, id -1, are the mean of theirs. By default, all sentences share one set.
 
     Example:
         >>> crf = LinearChainCRF(num_labels=3)
@@ -55,13 +59,16 @@ class LinearChainCRF(nn.Module):
         self,
         num_labels: int,
         legal: tuple[Sequence[bool], Sequence[Sequence[bool]], Sequence[bool]] | None = None,
+        num_languages: int | None = None,
     ):
         super().__init__()
         self.num_labels = num_labels
         self.legal = legal
-        self.start_scores = nn.Parameter(torch.empty(num_labels))
-        self.transition_scores = nn.Parameter(torch.empty(num_labels, num_labels))  # (from, to)
-        self.end_scores = nn.Parameter(torch.empty(num_labels))
+        self.num_languages = num_languages
+        languages = () if num_languages is None else (num_languages,)
+        self.start_scores = nn.Parameter(torch.empty(*languages, num_labels))
+        self.transition_scores = nn.Parameter(torch.empty(*languages, num_labels, num_labels))  # (..., from, to)
+        self.end_scores = nn.Parameter(torch.empty(*languages, num_labels))
         self.register_buffer("start_penalty", torch.empty(num_labels), persistent=False)
         self.register_buffer("transition_penalty", torch.empty(num_labels, num_labels), persistent=False)
         self.register_buffer("end_penalty", torch.empty(num_labels), persistent=False)
@@ -86,7 +93,28 @@ class LinearChainCRF(nn.Module):
             forbidden = torch.tensor(allowed, dtype=torch.bool).logical_not()
             init.copy_(penalty, forbidden * FORBIDDEN)
 
-    def log_likelihood(self, emissions: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+    def add_languages(self, num_languages: int) -> None:
+        """
+        Make room for more languages, which start from the mean of the scores of those that are there.
+
+        Args:
+            num_languages (`int`):
+                Languages that are added behind the others. Needs an optimizer that is made afterwards.
+
+        Raises:
+            ValueError: if all sentences share one set of scores.
+        """
+        if self.num_languages is None:
+            raise ValueError("This CRF has one set of scores for all languages. Make it with `num_languages`.")
+        for name in ("start_scores", "transition_scores", "end_scores"):
+            scores = getattr(self, name).detach()
+            mean = scores.mean(0, keepdim=True).expand(num_languages, *scores.shape[1:])
+            setattr(self, name, nn.Parameter(torch.cat([scores, mean])))
+        self.num_languages += num_languages
+
+    def log_likelihood(
+        self, emissions: Tensor, labels: Tensor, mask: Tensor, language_ids: Tensor | None = None
+    ) -> Tensor:
         """
         Log-probability of the labels of each sentence, in nats.
 
@@ -97,38 +125,45 @@ class LinearChainCRF(nn.Module):
                 Label ids. Anything may stand on padding.
             mask (`BoolTensor` of shape `(batch, words)`):
                 True on real words. Padding is on the right.
+            language_ids (`LongTensor` of shape `(batch,)`, *optional*):
+                Language of each sentence, -1 for one without scores of its own. Read by a CRF with `num_languages`
+                only, and by default -1; so for all methods below.
 
         Returns:
             `Tensor` of shape `(batch,)`.
         """
         self._check(emissions, mask, labels)
-        return self.path_score(emissions, labels, mask) - self.log_partition(emissions, mask)
+        score = self.path_score(emissions, labels, mask, language_ids)
+        return score - self.log_partition(emissions, mask, language_ids)
 
-    def path_score(self, emissions: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+    def path_score(
+        self, emissions: Tensor, labels: Tensor, mask: Tensor, language_ids: Tensor | None = None
+    ) -> Tensor:
         """Unnormalised log-score of one labelling per sentence, of shape `(batch,)`."""
-        emissions, start, transition, end = self._potentials(emissions)
+        emissions, start, transition, end = self._potentials(emissions, language_ids)
         labels = labels.masked_fill(~mask, 0)
         emitted = emissions.gather(2, labels[:, :, None]).squeeze(2)  # (batch, words)
         score = (emitted * mask).sum(1)
-        moved = transition[labels[:, :-1], labels[:, 1:]]  # (batch, words - 1)
+        sentence = torch.arange(len(labels), device=labels.device)
+        moved = transition[sentence[:, None], labels[:, :-1], labels[:, 1:]]  # (batch, words - 1)
         score = score + (moved * mask[:, 1:]).sum(1)
         last = (mask.sum(1) - 1).clamp(min=0)  # (batch,)
         last_labels = labels.gather(1, last[:, None]).squeeze(1)
-        return torch.where(mask[:, 0], score + start[labels[:, 0]] + end[last_labels], 0.0)
+        return torch.where(mask[:, 0], score + start[sentence, labels[:, 0]] + end[sentence, last_labels], 0.0)
 
-    def log_partition(self, emissions: Tensor, mask: Tensor) -> Tensor:
+    def log_partition(self, emissions: Tensor, mask: Tensor, language_ids: Tensor | None = None) -> Tensor:
         """Log of the summed exponentiated scores of all paths, of shape `(batch,)`, in nats."""
         self._check(emissions, mask)
-        emissions, start, transition, end = self._potentials(emissions)
+        emissions, start, transition, end = self._potentials(emissions, language_ids)
         *_, forward = self._forward_messages(emissions, mask, start, transition)
         return torch.where(mask[:, 0], (forward + end).logsumexp(1), 0.0)
 
-    def marginals(self, emissions: Tensor, mask: Tensor) -> Tensor:
+    def marginals(self, emissions: Tensor, mask: Tensor, language_ids: Tensor | None = None) -> Tensor:
         """Posterior probability of each label at each word, of shape `(batch, words, labels)`; zero on padding."""
         self._check(emissions, mask)
-        emissions, start, transition, end = self._potentials(emissions)
+        emissions, start, transition, end = self._potentials(emissions, language_ids)
         forwards = torch.stack(self._forward_messages(emissions, mask, start, transition), 1)
-        backward = end.expand_as(emissions[:, 0])  # (batch, labels)
+        backward = end  # (batch, labels)
         backwards = [backward]
         for emission, is_word in zip(
             reversed(emissions[:, 1:].unbind(1)), reversed(mask[:, 1:].unbind(1)), strict=True
@@ -140,7 +175,12 @@ class LinearChainCRF(nn.Module):
         return log_marginals.softmax(2) * mask[:, :, None]
 
     def sample(
-        self, emissions: Tensor, mask: Tensor, num_samples: int, generator: torch.Generator | None = None
+        self,
+        emissions: Tensor,
+        mask: Tensor,
+        num_samples: int,
+        generator: torch.Generator | None = None,
+        language_ids: Tensor | None = None,
     ) -> Tensor:
         """
         Label sequences drawn independently from the posterior, exactly (forward filtering, backward sampling).
@@ -154,24 +194,29 @@ class LinearChainCRF(nn.Module):
                 Sequences per sentence.
             generator (`torch.Generator`, *optional*):
                 Source of the random numbers, on the device of the emissions.
+            language_ids (`LongTensor` of shape `(batch,)`, *optional*):
+                Language of each sentence.
 
         Returns:
             `LongTensor` of shape `(samples, batch, words)`, -100 on padding.
         """
         self._check(emissions, mask)
-        emissions, start, transition, end = self._potentials(emissions)
+        emissions, start, transition, end = self._potentials(emissions, language_ids)
+        sentence = torch.arange(len(mask), device=mask.device)
         forwards = self._forward_messages(emissions, mask, start, transition)
         is_last = mask & ~torch.nn.functional.pad(mask[:, 1:], (0, 1))  # (batch, words)
         following = mask.new_zeros((num_samples, len(mask)), dtype=torch.long)  # (samples, batch)
         drawn = []
         for position in reversed(range(emissions.shape[1])):
-            onward = torch.where(is_last[:, position, None], end, transition.T[following])  # (samples, batch, labels)
+            onward = torch.where(
+                is_last[:, position, None], end, transition.mT[sentence, following]
+            )  # (samples, batch, labels)
             probabilities = (forwards[position] + onward).softmax(2)
             following = torch.multinomial(probabilities.flatten(0, 1), 1, generator=generator).view_as(following)
             drawn.append(following)
         return torch.stack(drawn[::-1], 2).masked_fill(~mask, PADDING_LABEL)
 
-    def decode(self, emissions: Tensor, mask: Tensor) -> Tensor:
+    def decode(self, emissions: Tensor, mask: Tensor, language_ids: Tensor | None = None) -> Tensor:
         """
         Label ids of the most probable path of each sentence (Viterbi).
 
@@ -180,12 +225,14 @@ class LinearChainCRF(nn.Module):
                 Unnormalised log-potentials.
             mask (`BoolTensor` of shape `(batch, words)`):
                 True on real words.
+            language_ids (`LongTensor` of shape `(batch,)`, *optional*):
+                Language of each sentence.
 
         Returns:
             `LongTensor` of shape `(batch, words)`, -100 on padding.
         """
         self._check(emissions, mask)
-        emissions, start, transition, end = self._potentials(emissions)
+        emissions, start, transition, end = self._potentials(emissions, language_ids)
         best = start + emissions[:, 0]  # (batch, labels)
         origins = []
         stay = torch.arange(self.num_labels, device=emissions.device).expand_as(best)
@@ -212,14 +259,23 @@ class LinearChainCRF(nn.Module):
             forwards.append(forward)
         return forwards
 
-    def _potentials(self, emissions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Emissions and constrained start, transition and end scores in one dtype, float32 at least."""
+    def _potentials(self, emissions: Tensor, language_ids: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Emissions, and each sentence's constrained start, transition and end scores; float32 at least."""
         dtype = torch.promote_types(emissions.dtype, torch.float32)
+
+        def of_sentences(scores: Tensor, penalty: Tensor) -> Tensor:
+            scores = scores.to(dtype)
+            if self.num_languages is None:
+                return (scores + penalty).expand(len(emissions), *penalty.shape)
+            shared = scores.mean(0, keepdim=True)  # stands last, where the id -1 finds it
+            ids = torch.full_like(emissions[:, 0, 0], -1, dtype=torch.long) if language_ids is None else language_ids
+            return torch.cat([scores, shared])[ids] + penalty
+
         return (
             emissions.to(dtype),
-            (self.start_scores + self.start_penalty).to(dtype),
-            (self.transition_scores + self.transition_penalty).to(dtype),
-            (self.end_scores + self.end_penalty).to(dtype),
+            of_sentences(self.start_scores, self.start_penalty),  # (batch, labels)
+            of_sentences(self.transition_scores, self.transition_penalty),  # (batch, from, to)
+            of_sentences(self.end_scores, self.end_penalty),  # (batch, labels)
         )
 
     def _check(self, emissions: Tensor, mask: Tensor, labels: Tensor | None = None) -> None:

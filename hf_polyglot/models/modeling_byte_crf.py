@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.modeling_outputs import BaseModelOutput, TokenClassifierOutput
+from transformers.modeling_outputs import BaseModelOutput
 
 from .configuration_byte_crf import ByteCRFConfig
 from .crf import LinearChainCRF
-from .label_scheme import legal_transitions
-from .recurrent import BiLSTM
+from .crf_tagger import CRFTagger, CRFTaggerOutput
+from .recurrent import BiLSTM, initialize_lstm
 from .tokenization_bytes import SpellingTokenizer
 
 
@@ -34,20 +34,13 @@ class ByteCRFPreTrainedModel(PreTrainedModel):
 
     def _init_weights(self, module):
         # transformers' initialisation is meant for Transformers: embeddings of a deviation of 0.02 leave an LSTM with
-        # hardly any input. These are torch's embeddings, and gates that remember at first.
+        # hardly any input. These are torch's embeddings.
         if isinstance(module, LinearChainCRF):
             module.reset_parameters()
         elif isinstance(module, nn.Embedding):
             init.normal_(module.weight)
         elif isinstance(module, nn.LSTM):
-            for name, parameter in module.named_parameters():
-                if "weight_ih" in name:
-                    init.xavier_uniform_(parameter)
-                elif "weight_hh" in name:
-                    init.orthogonal_(parameter)
-                else:
-                    is_forget_gate = torch.arange(len(parameter)) // module.hidden_size == 1
-                    init.copy_(parameter, is_forget_gate * 0.5)  # two biases are added up
+            initialize_lstm(module)
         elif isinstance(module, nn.Linear):
             init.xavier_uniform_(module.weight)
             init.zeros_(module.bias)
@@ -100,7 +93,7 @@ class ByteCRFModel(ByteCRFPreTrainedModel):
         return self.spelling.last_states(embedded, input_ids != self.config.pad_token_id)
 
 
-class ByteCRFForTokenClassification(ByteCRFPreTrainedModel):
+class ByteCRFForTokenClassification(CRFTagger, ByteCRFPreTrainedModel):
     """
     [`ByteCRFModel`] with a linear-chain CRF over its words.
 
@@ -116,11 +109,10 @@ class ByteCRFForTokenClassification(ByteCRFPreTrainedModel):
         super().__init__(config)
         # Saving notes the class that is saved, and no other; the base model is to load from the folder too.
         config.auto_map = {"AutoModel": "modeling_byte_crf.ByteCRFModel"} | (getattr(config, "auto_map", None) or {})
-        labels = [config.id2label[index] for index in range(config.num_labels)]
         self.byte_crf = ByteCRFModel(config)
         self.sentence_dropout = nn.Dropout(config.sentence_dropout)
         self.classifier = nn.Linear(2 * config.hidden_size, config.num_labels)
-        self.crf = LinearChainCRF(config.num_labels, legal_transitions(labels, config.label_scheme))
+        self.crf = self.crf_of(config)
         self.post_init()
 
     def forward(
@@ -128,9 +120,10 @@ class ByteCRFForTokenClassification(ByteCRFPreTrainedModel):
         input_ids: Tensor,
         word_indices: Tensor,
         labels: Tensor | None = None,
+        language_ids: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         **kwargs,
-    ) -> TokenClassifierOutput:
+    ) -> CRFTaggerOutput:
         """
         Emission scores of every label, and the loss when the labels are given.
 
@@ -141,33 +134,22 @@ class ByteCRFForTokenClassification(ByteCRFPreTrainedModel):
                 Row of `input_ids` that spells each word, -1 on padding.
             labels (`LongTensor` of shape `(batch, words)`, *optional*):
                 Label ids, -100 on padding.
+            language_ids (`LongTensor` of shape `(batch,)`, *optional*):
+                Index of each sentence's language in `config.languages`, -1 if it is not there. Read only by a model
+                with such languages, which takes all as unknown by default.
             num_items_in_batch (`int` or `Tensor` of shape `()`, *optional*):
                 Words that the loss is averaged over, defaults to those of this batch.
             kwargs:
                 Ignored; what transformers hands to every model.
 
         Returns:
-            `TokenClassifierOutput`: `loss` is the negative log-likelihood in nats per word; `logits` are emission
-            scores of shape
-            `(batch, words, labels)`, to be read with `decode`, not with `argmax`.
+            [`CRFTaggerOutput`]: `loss` is the negative log-likelihood in nats per word; `logits` are emission scores
+            of shape `(batch, words, labels)`, to be read with `decode`, not with `argmax`.
         """
         states = self.byte_crf(input_ids, word_indices).last_hidden_state
         emissions = self.classifier(self.sentence_dropout(states))  # (batch, words, labels)
 
-        loss = None
-        if labels is not None:
-            mask: Tensor = word_indices.ge(0)
-            log_likelihood = self.crf.log_likelihood(emissions, labels, mask)  # (batch,)
-            loss = -log_likelihood.sum() / (mask.sum() if num_items_in_batch is None else num_items_in_batch)
-        return TokenClassifierOutput(loss=loss, logits=emissions)
-
-    def decode(self, outputs: TokenClassifierOutput, mask: Tensor) -> Tensor:
-        """Label ids of the most probable path, `(batch, words)`, -100 on padding."""
-        return self.crf.decode(outputs.logits, mask)
-
-    def label_probabilities(self, outputs: TokenClassifierOutput, mask: Tensor) -> Tensor:
-        """Posterior probability of each label at each word, `(batch, words, labels)`."""
-        return self.crf.marginals(outputs.logits, mask)
+        return self.crf_output(emissions, word_indices >= 0, labels, language_ids, num_items_in_batch)
 
 
 def _rows_of_like_length(input_ids: Tensor, padding: int) -> list[Tensor]:

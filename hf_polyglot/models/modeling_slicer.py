@@ -10,23 +10,14 @@ Axes:
 """
 
 import copy
-import inspect
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from transformers import (
-    MODEL_MAPPING,
-    AutoConfig,
-    AutoModel,
-    AutoModelForTokenClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
-from transformers.modeling_outputs import BaseModelOutput, TokenClassifierOutput
+from transformers import AutoModelForTokenClassification, PreTrainedModel
+from transformers.modeling_outputs import TokenClassifierOutput
 
 from .configuration_slicer import SlicerConfig
-from .word_pieces import encode_pieces
+from .piece_encoder import PieceEncoderModel, PieceEncoderPreTrainedModel, new_encoder, vectors_at
 
 
 def sliced_cross_entropy(vectors: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, slice_width: int) -> Tensor:
@@ -66,59 +57,14 @@ def sliced_cross_entropy(vectors: Tensor, weight: Tensor, bias: Tensor, labels: 
     return log_normalisers - gold
 
 
-class SlicerPreTrainedModel(PreTrainedModel):
+class SlicerPreTrainedModel(PieceEncoderPreTrainedModel):
     """What the encoder alone and the tagger share."""
 
     config_class = SlicerConfig
-    base_model_prefix = "encoder"
-    main_input_name = "input_ids"
-    input_form = "pieces"
-    supports_gradient_checkpointing = True
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_flex_attn = True
-
-    def get_input_embeddings(self) -> nn.Module:
-        """The embeddings of the encoder's pieces."""
-        return self.encoder.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the embeddings of the encoder's pieces."""
-        self.encoder.set_input_embeddings(value)
-
-    def prepare_words(self, tokenizer, sentences: Sequence[Sequence[str]]) -> dict[str, Tensor]:
-        """`input_ids`, `attention_mask` `(windows, pieces)` and `word_positions (batch, words)` for `forward`."""
-        return encode_pieces(tokenizer, sentences, self.config.max_pieces)
 
 
-class SlicerModel(SlicerPreTrainedModel):
+class SlicerModel(PieceEncoderModel, SlicerPreTrainedModel):
     """The encoder of a SLICER model: a vector of every piece."""
-
-    _keys_to_ignore_on_load_unexpected = [r"classifier\."]
-
-    def __init__(self, config: SlicerConfig):
-        super().__init__(config)
-        self.encoder = AutoModel.from_config(config.encoder_config, **_without_pooler(config.encoder_config))
-        self.post_init()
-
-    def forward(
-        self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, **kwargs
-    ) -> BaseModelOutput:
-        """
-        Vectors of the pieces.
-
-        Args:
-            input_ids (`LongTensor` of shape `(windows, pieces)`, *optional*):
-                Pieces.
-            attention_mask (`LongTensor` of shape `(windows, pieces)`, *optional*):
-                1 on real pieces.
-            kwargs:
-                Further arguments of the encoder.
-
-        Returns:
-            The encoder's own output; `last_hidden_state` has shape `(windows, pieces, hidden)`.
-        """
-        return self.encoder(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
 
 
 class SlicerForTokenClassification(SlicerPreTrainedModel):
@@ -136,52 +82,12 @@ class SlicerForTokenClassification(SlicerPreTrainedModel):
         super().__init__(config)
         # Saving notes the class that is saved, and no other; the base model is to load from the folder too.
         config.auto_map = {"AutoModel": "modeling_slicer.SlicerModel"} | (getattr(config, "auto_map", None) or {})
-        encoder_config: PreTrainedConfig = config.encoder_config
-        self.encoder = AutoModel.from_config(encoder_config, **_without_pooler(encoder_config))
+        self.encoder = new_encoder(config.encoder_config)
         self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(encoder_config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(self.encoder.config.hidden_size, config.num_labels)
         if not config.train_classifier:
             self.classifier.weight.requires_grad_(False)
         self.post_init()
-
-    @classmethod
-    def from_encoder_pretrained(
-        cls, encoder: str, *, labels: Sequence[str], tokenizer=None, dtype: torch.dtype = torch.float32, **settings
-    ) -> "SlicerForTokenClassification":
-        """
-        A model with a pretrained encoder and a new classifier.
-
-        Args:
-            encoder (`str`):
-                Folder or Hub id of any model that `AutoModel` loads.
-            labels (`Sequence[str]`):
-                Tags, in the order of their ids.
-            tokenizer (`PreTrainedTokenizerFast`, *optional*):
-                Its maximum length bounds `max_pieces`.
-            dtype (`torch.dtype`, *optional*, defaults to `torch.float32`):
-                Type of the weights.
-            settings:
-                Further fields of [`SlicerConfig`]. `slice_width=None` gives an ordinary head.
-
-        Returns:
-            [`SlicerForTokenClassification`], in training mode.
-        """
-        encoder_config = AutoConfig.from_pretrained(encoder)
-        settings.setdefault("max_pieces", _max_pieces(encoder_config, tokenizer))
-        for special in ("pad_token_id", "bos_token_id", "eos_token_id"):
-            settings.setdefault(special, getattr(tokenizer or encoder_config, special, None))
-        if settings.get("slice_width", 8) is None:
-            settings["slice_width"] = encoder_config.hidden_size
-        model = cls(
-            SlicerConfig(
-                encoder_config=encoder_config,
-                id2label=dict(enumerate(labels)),
-                label2id={label: index for index, label in enumerate(labels)},
-                **settings,
-            )
-        )
-        model.encoder = AutoModel.from_pretrained(encoder, dtype=dtype, **_without_pooler(encoder_config))
-        return model.to(dtype).train()
 
     def forward(
         self,
@@ -217,7 +123,7 @@ class SlicerForTokenClassification(SlicerPreTrainedModel):
         outputs = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
         vectors = outputs[0]  # (windows, pieces, hidden)
         if word_positions is not None:
-            vectors = vectors.flatten(0, 1)[word_positions.clamp(min=0)]  # (batch, words, hidden)
+            vectors = vectors_at(vectors, word_positions)  # (batch, words, hidden)
         vectors = self.dropout(vectors)
         logits = self.classifier(vectors)  # (batch, words, labels)
 
@@ -230,7 +136,7 @@ class SlicerForTokenClassification(SlicerPreTrainedModel):
                 self.classifier.weight if self.config.train_classifier else self.classifier.weight.detach(),
                 self.classifier.bias,
                 labels.clamp(min=0).flatten(),
-                self.config.slice_width,
+                self.config.slice_width or vectors.shape[-1],
             )
             total = (losses * is_labelled.flatten()).sum()
             loss = total / (is_labelled.sum() if num_items_in_batch is None else num_items_in_batch)
@@ -287,22 +193,6 @@ class SlicerForTokenClassification(SlicerPreTrainedModel):
                 f"The logits of {type(standard).__name__} differ from SLICER's by {(ours - theirs).abs().max():.2g}: "
                 "its head does more than one linear layer. Use the SLICER model itself."
             )
-
-
-def _without_pooler(encoder_config: PreTrainedConfig) -> dict[str, bool]:
-    """Argument of an encoder that leaves out the layer that pools a sentence, whose weights would get no gradient."""
-    encoder = MODEL_MAPPING.get(type(encoder_config), None)
-    accepts = encoder is not None and "add_pooling_layer" in inspect.signature(encoder).parameters
-    return {"add_pooling_layer": False} if accepts else {}
-
-
-def _max_pieces(encoder_config, tokenizer) -> int:
-    """Pieces that an encoder reads at once."""
-    # RoBERTa and its kin number positions from the padding id plus 1; the few positions that others lose by this
-    # count do not matter, while one too many fails on the device.
-    positions = getattr(encoder_config, "max_position_embeddings", None) or 512
-    positions -= (getattr(encoder_config, "pad_token_id", None) or 0) + 1
-    return min(positions, getattr(tokenizer, "model_max_length", positions))
 
 
 SlicerModel.register_for_auto_class("AutoModel")

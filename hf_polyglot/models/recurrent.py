@@ -7,6 +7,7 @@ Axes:
 
 import torch
 from torch import Tensor, nn
+from transformers import initialization as init
 
 
 def reverse_each(sequences: Tensor, mask: Tensor) -> Tensor:
@@ -30,6 +31,28 @@ def reverse_each(sequences: Tensor, mask: Tensor) -> Tensor:
     mirrored = mask.sum(1, keepdim=True) - 1 - steps  # (batch, steps)
     order = torch.where(mask, mirrored, steps)
     return sequences.gather(1, order[:, :, None].expand_as(sequences))
+
+
+def initialize_lstm(lstm: nn.LSTM) -> None:
+    """
+    Fill the weights of an LSTM that remembers at first: orthogonal recurrences, and 1 as bias of the forget gates.
+
+    Args:
+        lstm (`nn.LSTM`):
+            Any. Weights that `from_pretrained` has loaded already stay as they are.
+
+    References:
+        Saxe, McClelland and Ganguli (2014). https://arxiv.org/abs/1312.6120
+        Jozefowicz, Zaremba and Sutskever (2015), section 2.2. https://proceedings.mlr.press/v37/jozefowicz15.html
+    """
+    for name, parameter in lstm.named_parameters():
+        if "weight_ih" in name:
+            init.xavier_uniform_(parameter)
+        elif "weight_hh" in name:
+            init.orthogonal_(parameter)
+        else:
+            is_forget_gate = torch.arange(len(parameter)) // lstm.hidden_size == 1
+            init.copy_(parameter, is_forget_gate * 0.5)  # two biases are added up
 
 
 class BiLSTM(nn.Module):

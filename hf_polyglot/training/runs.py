@@ -113,7 +113,8 @@ def train_over_seeds(
         raise ValueError(f"`seeds` is {list(seeds)}; expected one or more, each once.")
     started = time.perf_counter()
     scores: dict[str, list[dict[str, Any]]] = {split: [] for split in evaluation}
-    best: tuple[float, int, PolyglotTrainer] | None = None
+    best_f1, best_seed = -1.0, seeds[0]
+    best_trainer: PolyglotTrainer
     for seed in seeds:
         arguments = copy.copy(training)
         arguments.seed = seed
@@ -126,19 +127,17 @@ def train_over_seeds(
             scores[split].append(score_corpora(trainer, datasets, zero_shot_languages))
         dev = scores["validation"][-1]
         dev_f1 = dev.get("average_source", dev["average"])["f1"]
-        if best is None or dev_f1 > best[0]:
-            best = (dev_f1, seed, trainer)
+        if dev_f1 > best_f1:
+            best_f1, best_seed, best_trainer = dev_f1, seed, trainer
             trainer.save_model(training.output_dir)
-    assert best is not None  # there is a seed
-    _, best_seed, trainer = best
-    trainer.args.output_dir = training.output_dir
+    best_trainer.args.output_dir = training.output_dir
     return SeedRuns(
         scores={split: aggregate_scores(of_seeds) for split, of_seeds in scores.items()},
         seeds=list(seeds),
         best_seed=best_seed,
         seconds=time.perf_counter() - started,
         peak_memory_bytes=peak_memory_bytes(),
-        trainer=trainer,
+        trainer=best_trainer,
     )
 
 

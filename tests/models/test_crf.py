@@ -14,9 +14,9 @@ LENGTHS = st.lists(st.integers(1, 4), min_size=1, max_size=3)
 SIZES = {"seed": st.integers(0, 2**16), "num_labels": st.integers(1, 4), "lengths": LENGTHS}
 
 
-def random_crf(seed, num_labels, legal=None):
+def random_crf(seed, num_labels, legal=None, num_languages=None):
     torch.manual_seed(seed)
-    crf = LinearChainCRF(num_labels, legal).double()
+    crf = LinearChainCRF(num_labels, legal, num_languages).double()
     for scores in crf.parameters():
         torch.nn.init.normal_(scores)
     return crf
@@ -249,3 +249,68 @@ def test_labels_of_another_shape_are_refused():
         LinearChainCRF(3).log_likelihood(
             torch.zeros(1, 2, 3), torch.zeros(1, 3, dtype=torch.long), torch.ones(1, 2, dtype=torch.bool)
         )
+
+
+def one_language(crf, language_id):
+    """A CRF for all languages with the scores that `crf` has for one, or for id -1 with the mean of all."""
+    single = LinearChainCRF(crf.num_labels, crf.legal).double()
+    with torch.no_grad():
+        for name, scores in crf.named_parameters():
+            getattr(single, name).copy_(scores.mean(0) if language_id < 0 else scores[language_id])
+    return single
+
+
+@given(**SIZES, language_ids=st.lists(st.integers(-1, 2), min_size=3, max_size=3))
+@settings(max_examples=40, deadline=None)
+def test_each_sentence_is_scored_with_its_own_language(seed, num_labels, lengths, language_ids):
+    crf = random_crf(seed, num_labels, num_languages=3)
+    emissions, mask = random_batch(lengths, num_labels)
+    labels = torch.randint(num_labels, mask.shape)
+    ids = torch.tensor(language_ids[: len(lengths)])
+
+    for index, language_id in enumerate(ids.tolist()):
+        single = one_language(crf, language_id)
+        row = slice(index, index + 1)
+        for found, expected in (
+            (crf.log_likelihood(emissions, labels, mask, ids), single.log_likelihood(emissions, labels, mask)),
+            (crf.log_partition(emissions, mask, ids), single.log_partition(emissions, mask)),
+            (crf.marginals(emissions, mask, ids), single.marginals(emissions, mask)),
+            (crf.decode(emissions, mask, ids), single.decode(emissions, mask)),
+        ):
+            torch.testing.assert_close(found[row], expected[row])
+
+
+def test_samples_of_a_language_follow_its_own_distribution():
+    crf = random_crf(3, 3, num_languages=2)
+    emissions, mask = random_batch([3, 3, 2], 3)
+    ids = torch.tensor([1, -1, 0])
+
+    samples = crf.sample(emissions, mask, 20_000, torch.Generator().manual_seed(0), ids)
+
+    marginals = crf.marginals(emissions, mask, ids)
+    for label in range(3):
+        torch.testing.assert_close((samples == label).double().mean(0), marginals[:, :, label], rtol=0, atol=0.02)
+
+
+def test_without_ids_every_sentence_is_of_an_unknown_language():
+    crf = random_crf(0, 3, num_languages=2)
+    emissions, mask = random_batch([4, 2], 3)
+
+    assert torch.equal(crf.log_partition(emissions, mask), crf.log_partition(emissions, mask, torch.tensor([-1, -1])))
+
+
+def test_a_new_language_starts_as_the_mean_of_the_others_and_changes_none_of_them():
+    crf = random_crf(0, 3, num_languages=2)
+    emissions, mask = random_batch([4, 2, 3], 3)
+    before = crf.log_partition(emissions, mask, torch.tensor([0, 1, -1]))
+
+    crf.add_languages(1)
+
+    torch.testing.assert_close(crf.log_partition(emissions, mask, torch.tensor([0, 1, 2])), before)
+    assert crf.transition_scores.shape == (3, 3, 3)
+    assert all(scores.requires_grad for scores in crf.parameters())
+
+
+def test_a_crf_of_one_set_of_scores_has_no_languages_to_add():
+    with pytest.raises(ValueError, match="one set of scores for all languages"):
+        LinearChainCRF(2).add_languages(1)

@@ -114,7 +114,8 @@ def test_a_new_label_set_keeps_the_rest_of_the_model(saved):
     ours, theirs = model.base_model.state_dict(), loaded.base_model.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     if hasattr(loaded, "crf"):
-        assert torch.equal(loaded.crf.transition_scores, torch.zeros(3, 3))
+        assert loaded.crf.transition_scores.shape[-2:] == (3, 3)
+        assert not loaded.crf.transition_scores.any()
         assert loaded.crf.transition_penalty[0, 2] < 0
 
 

@@ -158,12 +158,15 @@ def test_a_pretrained_encoder_is_loaded_whole(tmp_path):
     }
 
 
-def test_without_a_slice_width_the_head_is_ordinary(tmp_path):
-    model = SlicerForTokenClassification.from_encoder_pretrained(
-        saved_encoder(tmp_path), labels=LABELS, slice_width=None
-    )
+def test_without_a_slice_width_the_head_is_ordinary():
+    model, tokenizer = tiny_slicer(slice_width=None)
+    model.eval()
+    batch = collator_for(model, tokenizer)(EXAMPLES)
 
-    assert model.config.slice_width == 32
+    outputs = model(**batch)
+
+    expected = torch.nn.functional.cross_entropy(outputs.logits.flatten(0, 1), batch["labels"].flatten())
+    torch.testing.assert_close(outputs.loss, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("slice_width", [0, 5, 64])

@@ -8,6 +8,8 @@ from transformers import AutoModel, BertConfig, PreTrainedTokenizerFast, set_see
 from hf_polyglot import (
     ByteCRFConfig,
     ByteCRFForTokenClassification,
+    EncoderCRFConfig,
+    EncoderCRFForTokenClassification,
     SlicerConfig,
     SlicerForTokenClassification,
     SpellingTokenizer,
@@ -80,7 +82,32 @@ def tiny_slicer(encoder_settings=None, **settings):
     return SlicerForTokenClassification(config), character_pieces()
 
 
-TINY_MODELS = {"byte_crf": tiny_byte_crf, "char_crf": tiny_char_crf, "slicer": tiny_slicer}
+def tiny_byte_crf_of_languages(**settings):
+    return tiny_byte_crf(**{"languages": ["eng", "swa"]} | settings)
+
+
+def tiny_encoder_crf(encoder_settings=None, **settings):
+    set_seed(0)
+    config = EncoderCRFConfig(
+        encoder_config=encoder_config(**encoder_settings or {}),
+        **{"num_concatenated_layers": 2, "hidden_size": 20, "max_pieces": 60} | label_settings() | settings,
+    )
+    return EncoderCRFForTokenClassification(config), character_pieces()
+
+
+def tiny_linear_tagger(**settings):
+    linear = {"num_concatenated_layers": 1, "num_hidden_layers": 0, "use_crf": False}
+    return tiny_encoder_crf(**linear | settings)
+
+
+TINY_MODELS = {
+    "byte_crf": tiny_byte_crf,
+    "char_crf": tiny_char_crf,
+    "byte_crf_of_languages": tiny_byte_crf_of_languages,
+    "encoder_crf": tiny_encoder_crf,
+    "linear_tagger": tiny_linear_tagger,
+    "slicer": tiny_slicer,
+}
 
 
 def saved_encoder(folder=None):

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from hf_polyglot.data.demo import DEMO_FOLDER
 from hf_polyglot.results import read_results, results_table
@@ -147,7 +146,22 @@ def test_slicer_stands_beside_standard_fine_tuning(tmp_path):
     assert "synthetic" in output
     config = json.loads((tmp_path / "slicer" / "slicer" / "config.json").read_text())
     assert config["slice_width"] == 8
-    assert torch.cuda.is_available() or results[0]["device"]["cpu_threads"] >= 1
+
+
+@pytest.mark.slow
+def test_an_encoder_crf_learns_transitions_of_each_language(tmp_path):
+    folder = tmp_path / "encoder_crf"
+    run(
+        "encoder_crf.py", "--num_train_epochs", 1, "--max_train_sentences", 20, "--max_test_sentences", 10,
+        "--num_concatenated_layers", 1, "--hidden_size", 16, "--language_transitions", "true",
+        "--use_cpu", "true", "--output_dir", folder,
+    )  # fmt: skip
+
+    results = read_results(folder)
+    trained_on = [language for language, splits in results["data"].items() if "train" in splits]
+    assert json.loads((folder / "config.json").read_text())["languages"] == trained_on
+    tagged = run("predict.py", "--model", folder, "--language", trained_on[0], stdin="Habari!\n")
+    assert json.loads(tagged)["text"] == "Habari!"
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)

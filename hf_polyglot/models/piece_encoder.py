@@ -1,0 +1,153 @@
+"""What taggers on a pretrained encoder of sub-word pieces share.
+
+Axes:
+    batch     sentences
+    words     positions of the longest sentence in the batch
+    windows   rows of pieces that the encoder reads
+    pieces    positions of the longest window in the batch
+    hidden    features of a vector
+"""
+
+import inspect
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput
+
+from .word_pieces import encode_pieces
+
+
+class PieceEncoderPreTrainedModel(PreTrainedModel):
+    """A model around `encoder`, which is any model that `AutoModel` loads; its configuration has `encoder_config`."""
+
+    base_model_prefix = "encoder"
+    main_input_name = "input_ids"
+    input_form = "pieces"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The embeddings of the encoder's pieces."""
+        return self.encoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the embeddings of the encoder's pieces."""
+        self.encoder.set_input_embeddings(value)
+
+    def prepare_words(self, tokenizer, sentences: Sequence[Sequence[str]]) -> dict[str, Tensor]:
+        """`input_ids`, `attention_mask` `(windows, pieces)` and `word_positions (batch, words)` for `forward`."""
+        return encode_pieces(tokenizer, sentences, self.config.max_pieces)
+
+    @classmethod
+    def from_encoder_pretrained(
+        cls, encoder: str, *, labels: Sequence[str], tokenizer=None, dtype: torch.dtype = torch.float32, **settings
+    ) -> "PieceEncoderPreTrainedModel":
+        """
+        A model with a pretrained encoder and all else new.
+
+        Args:
+            encoder (`str`):
+                Folder or Hub id of any model that `AutoModel` loads.
+            labels (`Sequence[str]`):
+                Tags, in the order of their ids.
+            tokenizer (`PreTrainedTokenizerFast`, *optional*):
+                Its maximum length bounds `max_pieces`.
+            dtype (`torch.dtype`, *optional*, defaults to `torch.float32`):
+                Type of the weights.
+            settings:
+                Further fields of the model's configuration.
+
+        Returns:
+            A model of this class, in training mode.
+        """
+        encoder_config = AutoConfig.from_pretrained(encoder)
+        settings.setdefault("max_pieces", _max_pieces(encoder_config, tokenizer))
+        for special in ("pad_token_id", "bos_token_id", "eos_token_id"):
+            settings.setdefault(special, getattr(tokenizer or encoder_config, special, None))
+        model = cls(
+            cls.config_class(
+                encoder_config=encoder_config,
+                id2label=dict(enumerate(labels)),
+                label2id={label: index for index, label in enumerate(labels)},
+                **settings,
+            )
+        )
+        model.encoder = AutoModel.from_pretrained(encoder, dtype=dtype, **_without_pooler(encoder_config))
+        return model.to(dtype).train()
+
+
+class PieceEncoderModel(PieceEncoderPreTrainedModel):
+    """The encoder alone: a vector of every piece. What the folder holds beside it is not loaded."""
+
+    def __init__(self, config: PreTrainedConfig):
+        super().__init__(config)
+        self.encoder = new_encoder(config.encoder_config)
+        # Whatever a tagger adds is unexpected here; the encoder itself must be there, and `from_pretrained` says so.
+        self._keys_to_ignore_on_load_unexpected = [rf"^(?!{self.base_model_prefix}\.)"]
+        self.post_init()
+
+    def forward(
+        self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, **kwargs
+    ) -> BaseModelOutput:
+        """
+        Vectors of the pieces.
+
+        Args:
+            input_ids (`LongTensor` of shape `(windows, pieces)`, *optional*):
+                Pieces.
+            attention_mask (`LongTensor` of shape `(windows, pieces)`, *optional*):
+                1 on real pieces.
+            kwargs:
+                Further arguments of the encoder.
+
+        Returns:
+            The encoder's own output; `last_hidden_state` has shape `(windows, pieces, hidden)`.
+        """
+        return self.encoder(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
+
+
+def new_encoder(encoder_config: PreTrainedConfig) -> PreTrainedModel:
+    """
+    An encoder without weights that are worth anything yet.
+
+    Args:
+        encoder_config (`PreTrainedConfig`):
+            Of any model that `AutoModel` loads.
+    """
+    return AutoModel.from_config(encoder_config, **_without_pooler(encoder_config))
+
+
+def vectors_at(vectors: Tensor, word_positions: Tensor) -> Tensor:
+    """
+    The vector of each word, which is that of its first piece.
+
+    Args:
+        vectors (`Tensor` of shape `(windows, pieces, hidden)`):
+            Vectors of the pieces.
+        word_positions (`LongTensor` of shape `(batch, words)`):
+            Index of each word's first piece in the flattened windows, -1 on padding.
+
+    Returns:
+        `Tensor` of shape `(batch, words, hidden)`; what stands on padding is not defined.
+    """
+    return vectors.flatten(0, 1)[word_positions.clamp(min=0)]
+
+
+def _without_pooler(encoder_config: PreTrainedConfig) -> dict[str, bool]:
+    """Argument of an encoder that leaves out the layer that pools a sentence, whose weights would get no gradient."""
+    encoder = MODEL_MAPPING.get(type(encoder_config), None)
+    accepts = encoder is not None and "add_pooling_layer" in inspect.signature(encoder).parameters
+    return {"add_pooling_layer": False} if accepts else {}
+
+
+def _max_pieces(encoder_config: PreTrainedConfig, tokenizer) -> int:
+    """Pieces that an encoder reads at once."""
+    # RoBERTa and its kin number positions from the padding id plus 1; the few positions that others lose by this
+    # count do not matter, while one too many fails on the device.
+    positions = getattr(encoder_config, "max_position_embeddings", None) or 512
+    positions -= (getattr(encoder_config, "pad_token_id", None) or 0) + 1
+    return min(positions, getattr(tokenizer, "model_max_length", positions))

@@ -1,0 +1,85 @@
+"""The pretrained encoder of a recipe: which one its command line names, and how it is loaded."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerFast
+
+from hf_polyglot.data.demo.tiny_encoder import build_tiny_encoder
+from hf_polyglot.models.piece_encoder import PieceEncoderPreTrainedModel
+from hf_polyglot.models.word_pieces import load_piece_tokenizer
+from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
+
+
+@dataclass
+class EncoderArguments(CorpusArguments):
+    """Which encoder a recipe fine-tunes, shared by all that do."""
+
+    encoder: str | None = field(
+        default=None, metadata={"help": "Folder or Hub id of a pretrained encoder. Default: a tiny one, from scratch."}
+    )
+    freeze_embeddings: bool = field(
+        default=False, metadata={"help": "Leave the encoder's word embeddings as they are: faster, and less memory."}
+    )
+
+
+@dataclass
+class RecipeEncoder:
+    """
+    An encoder to put models around.
+
+    Args:
+        name (`str`):
+            Folder or Hub id.
+        tokenizer (`PreTrainedTokenizerFast`):
+            Its tokenizer.
+        freeze_embeddings (`bool`):
+            Whether its word embeddings stay as they are.
+    """
+
+    name: str
+    tokenizer: PreTrainedTokenizerFast
+    freeze_embeddings: bool = False
+
+    def new_model(
+        self, model_class: type[PieceEncoderPreTrainedModel], labels: list[str], **settings: Any
+    ) -> PieceEncoderPreTrainedModel:
+        """
+        A model with this encoder and all else new.
+
+        Args:
+            model_class (`type`):
+                A tagger on an encoder.
+            labels (`list[str]`):
+                Tags, in the order of their ids.
+            settings:
+                Further fields of its configuration.
+        """
+        model = model_class.from_encoder_pretrained(self.name, labels=labels, tokenizer=self.tokenizer, **settings)
+        model.get_input_embeddings().requires_grad_(not self.freeze_embeddings)
+        return model
+
+
+def load_recipe_encoder(
+    arguments: EncoderArguments, training: PolyglotTrainingArguments, corpora: RecipeCorpora
+) -> RecipeEncoder:
+    """
+    The encoder that the command line names, or a tiny one without pretraining, made for these corpora.
+
+    Args:
+        arguments ([`EncoderArguments`]):
+            Of the recipe.
+        training ([`PolyglotTrainingArguments`]):
+            A tiny encoder is written below its `output_dir`.
+        corpora ([`RecipeCorpora`]):
+            What a tiny encoder's tokenizer is trained on.
+    """
+    name = arguments.encoder
+    if name is None:
+        name = str(Path(training.output_dir) / "encoder")
+        with training.main_process_first():
+            texts = [" ".join(words) for dataset in corpora.train.values() for words in dataset["tokens"]]
+            build_tiny_encoder(name, texts, seed=0)
+    return RecipeEncoder(name, load_piece_tokenizer(name), arguments.freeze_embeddings)
