@@ -12,7 +12,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from hf_polyglot.results import check_results, languages_by_training, read_results, results_table
+from hf_polyglot.result_tables import results_table
+from hf_polyglot.results import check_results, languages_by_training, read_results
 
 # The first is where an installed wheel keeps its copy, the second the file itself, in a checkout.
 TEMPLATES = (

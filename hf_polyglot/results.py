@@ -15,8 +15,9 @@ Keys, all required unless in brackets; others are kept and not read:
     device               {name, cpu_threads}
     seconds              wall-clock time of the run
     peak_memory_bytes    of the GPU if there is one, else of the process
-    scores               {split: {language: {metric: {mean, std}, [by_type: {type: {metric: {mean, std}}}]}, [average],
-                         [average_source], [average_zero_shot]}}, in percent
+    scores               {split: {language: {metric: {mean, std, [values]}, [by_type: {type: {metric: {mean, std}}}]},
+                         [average], [average_source], [average_zero_shot]}}, in percent; `values` are those of the
+                         seeds, in their order
 
 A language whose `data` has no `train` split was not trained on. A `source` written as `owner/name:configuration` is a
 data set on the Hub.
@@ -129,7 +130,7 @@ def check_results(results: Mapping[str, Any]) -> None:
             f"`base_model` is {results['base_model']!r}; expected a str, or null for a model from scratch."
         )
     _check_data(results["data"])
-    _check_scores(results["scores"], results["data"])
+    _check_scores(results["scores"], results["data"], len(results["seeds"]))
 
 
 def run_environment(device: torch.device | str | None = None) -> dict[str, Any]:
@@ -191,15 +192,15 @@ def aggregate_scores(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             One dictionary a seed, all with the same keys.
 
     Returns:
-        `dict`: the same keys, each number replaced by `{"mean", "std"}`. `std` is the sample standard deviation, which
-        divides by one less than the seeds; 0 for one seed.
+        `dict`: the same keys, each number replaced by `{"mean", "std", "values"}`. `std` is the sample standard
+        deviation, which divides by one less than the seeds; 0 for one seed. `values` are the numbers themselves.
 
     Raises:
         ValueError: if there is no seed, or if the seeds have different keys.
 
     Example:
         >>> aggregate_scores([{"yor": {"f1": 70.0}}, {"yor": {"f1": 72.0}}])
-        {'yor': {'f1': {'mean': 71.0, 'std': 1.4142135623730951}}}
+        {'yor': {'f1': {'mean': 71.0, 'std': 1.4142135623730951, 'values': [70.0, 72.0]}}}
     """
     if not seeds:
         raise ValueError("No scores to aggregate. Expected those of at least one seed.")
@@ -215,7 +216,8 @@ def aggregate_scores(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if isinstance(values[0], Mapping):
             aggregated[key] = aggregate_scores(_with_absent_types(values) if key == "by_type" else values)
         else:
-            aggregated[key] = {"mean": fmean(values), "std": stdev(values) if len(values) > 1 else 0.0}
+            deviation = stdev(values) if len(values) > 1 else 0.0
+            aggregated[key] = {"mean": fmean(values), "std": deviation, "values": values}
     return aggregated
 
 
@@ -242,106 +244,6 @@ def languages_by_training(results: Mapping[str, Any], split: str = "test") -> tu
     return trained_on, [language for language in languages if language not in trained_on]
 
 
-def results_table(results: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, split: str = "test") -> str:
-    """
-    Markdown table of scores in percent, one row a language: `mean ± std`, or the mean alone of a run with one seed.
-
-    Languages that no run was trained on come last, with an average of their own.
-
-    Args:
-        results (`Mapping[str, Any]` or a sequence of them):
-            One run, shown with precision, recall and F1; or several, with the F1 of each in a column of its own. Runs
-            on tasks without spans are shown with their accuracy.
-        split (`str`, *optional*, defaults to `"test"`):
-            Whose scores.
-
-    Returns:
-        `str`, its columns aligned, so that it can be read on a terminal too.
-    """
-    if isinstance(results, Mapping):
-        runs, columns = [results], [(results, metric) for metric in _metrics(results, split)]
-        titles = [{"f1": "F1"}.get(metric, metric.title()) for _, metric in columns]
-    else:
-        runs, columns = list(results), [(run, _metrics(run, split)[-1]) for run in results]
-        titles = [run["name"] for run in runs]
-    trained_on, unseen = (
-        list(dict.fromkeys(language for run in runs for language in languages_by_training(run, split)[role]))
-        for role in (0, 1)
-    )
-    unseen = [language for language in unseen if language not in trained_on]
-
-    rows = [["Language", "Training sentences", *titles]]
-    for group, role in ((trained_on, "trained on"), (unseen, "not trained on")):
-        for language in group:
-            cells = (_cell(run, split, language, metric) for run, metric in columns)
-            rows.append([language, _training_sentences(runs, language), *cells])
-        if len(group) > 1:
-            name = f"average, {role}" if trained_on and unseen else "average"
-            rows.append([f"**{name}**", "", *(_average_cell(run, split, group, metric) for run, metric in columns)])
-    return _markdown(rows)
-
-
-def scores_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
-    """
-    Markdown table of the scores of one model: precision, recall and F1 of each language, and the F1 of each type.
-
-    Args:
-        scores (`Mapping[str, Mapping]`):
-            As `scores_with_average` gives them, in percent.
-    """
-    types = sorted({name for language in scores.values() for name in language.get("by_type", {})})
-    rows = [["Language", "Precision", "Recall", "F1", *types]]
-    for language, numbers in scores.items():
-        by_type = numbers.get("by_type", {})
-        f1_of_types = [by_type.get(name, {}).get("f1") for name in types]
-        cells = [numbers["precision"], numbers["recall"], numbers["f1"], *f1_of_types]
-        rows.append([language, *("–" if cell is None else f"{cell:.2f}" for cell in cells)])
-    return _markdown(rows)
-
-
-def _metrics(run: Mapping[str, Any], split: str) -> list[str]:
-    """Metrics worth a column, the most important last."""
-    languages_by_training(run, split)
-    present = next(iter(run["scores"][split].values()))
-    return ["precision", "recall", "f1"] if "f1" in present else ["accuracy"]
-
-
-def _training_sentences(runs: Sequence[Mapping[str, Any]], language: str) -> str:
-    for run in runs:
-        if "train" in run["data"].get(language, {}):
-            return f"{run['data'][language]['train']['sentences']:,}"
-    return "0"
-
-
-def _cell(run: Mapping[str, Any], split: str, key: str, metric: str) -> str:
-    score = run["scores"][split].get(key, {}).get(metric)
-    if score is None:
-        return "–"
-    return f"{score['mean']:.2f} ± {score['std']:.2f}" if len(run["seeds"]) > 1 else f"{score['mean']:.2f}"
-
-
-def _average_cell(run: Mapping[str, Any], split: str, group: list[str], metric: str) -> str:
-    """Average over `group`, with its deviation over seeds where the run kept that; a dash if a language is missing."""
-    trained_on, unseen = languages_by_training(run, split)
-    for key, languages in zip(AVERAGES, (trained_on + unseen, trained_on, unseen), strict=True):
-        if set(languages) == set(group) and key in run["scores"][split]:
-            return _cell(run, split, key, metric)
-    if not set(group) <= {*trained_on, *unseen}:
-        return "–"
-    return f"{fmean(run['scores'][split][language][metric]['mean'] for language in group):.2f}"
-
-
-def _markdown(rows: list[list[str]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-
-    def line(row: list[str]) -> str:
-        cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-        return f"| {' | '.join((row[0].ljust(widths[0]), *cells))} |"
-
-    rule = "|".join([":" + "-" * (widths[0] + 1), *("-" * (width + 1) + ":" for width in widths[1:])])
-    return "\n".join([line(rows[0]), f"|{rule}|", *map(line, rows[1:])])
-
-
 def _results_file(path: str | Path) -> Path:
     return Path(path) / "results.json" if Path(path).is_dir() else Path(path)
 
@@ -365,7 +267,7 @@ def _check_data(data: Mapping[str, Any]) -> None:
                 )
 
 
-def _check_scores(scores: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+def _check_scores(scores: Mapping[str, Any], data: Mapping[str, Any], num_seeds: int) -> None:
     if not scores or not all(
         isinstance(of_split, Mapping) and {*of_split} - {*AVERAGES} for of_split in scores.values()
     ):
@@ -383,19 +285,22 @@ def _check_scores(scores: Mapping[str, Any], data: Mapping[str, Any]) -> None:
                     f"`scores.{split}.{language}` is {metrics!r}; expected `precision`, `recall` and `f1`, or "
                     "`accuracy`."
                 )
-            _check_numbers(metrics, f"scores.{split}.{language}")
+            _check_numbers(metrics, f"scores.{split}.{language}", num_seeds)
 
 
-def _check_numbers(scores: Mapping[str, Any], key: str) -> None:
+def _check_numbers(scores: Mapping[str, Any], key: str, num_seeds: int) -> None:
     for name, value in scores.items():
-        if isinstance(value, Mapping) and not {"mean", "std"} & set(value):
-            _check_numbers(value, f"{key}.{name}")
-        elif (
-            not isinstance(value, Mapping)
-            or set(value) != {"mean", "std"}
-            or not all(isinstance(number, (int, float)) and 0 <= number <= 100 for number in value.values())
-        ):
+        if isinstance(value, Mapping) and not {"mean", "std", "values"} & set(value):
+            _check_numbers(value, f"{key}.{name}", num_seeds)
+            continue
+        is_score = isinstance(value, Mapping) and {"mean", "std"} <= set(value) <= {"mean", "std", "values"}
+        numbers = [value["mean"], value["std"], *value.get("values", [])] if is_score else [None]
+        if not all(isinstance(number, (int, float)) and 0 <= number <= 100 for number in numbers):
             raise ValueError(f"`{key}.{name}` is {value!r}; expected `mean` and `std` in percent, between 0 and 100.")
+        if len(value.get("values", range(num_seeds))) != num_seeds:
+            raise ValueError(
+                f"`{key}.{name}.values` is {value['values']}; expected one number for each of the {num_seeds} seeds."
+            )
 
 
 def _with_absent_types(seeds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ import hf_polyglot  # noqa: F401  registers the models
 from hf_polyglot.data.corpora import load_corpora
 from hf_polyglot.inference.tagging import tag_words
 from hf_polyglot.models.label_scheme import types_of_labels
-from hf_polyglot.results import scores_table
+from hf_polyglot.result_tables import scores_table
 from hf_polyglot.span_metrics import scores_with_average, span_scores_by_language
 from hf_polyglot.training.arguments import parse_recipe
 from hf_polyglot.training.recipe_corpora import named_sources, parsed_type_map

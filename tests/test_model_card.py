@@ -10,7 +10,8 @@ import yaml
 from huggingface_hub import ModelCard
 
 from hf_polyglot.model_card import REGIME_MEANINGS, evaluation_results, main, model_card, write_model_card
-from hf_polyglot.results import REGIMES, read_results, results_table, write_results
+from hf_polyglot.result_tables import results_table
+from hf_polyglot.results import REGIMES, read_results, write_results
 from tests.test_results import scores, zero_shot_results
 
 REPOSITORY = Path(__file__).parent.parent

@@ -1,4 +1,3 @@
-import copy
 import json
 import re
 import statistics
@@ -15,7 +14,6 @@ from hf_polyglot.results import (
     languages_by_training,
     peak_memory_bytes,
     read_results,
-    results_table,
     run_environment,
     write_results,
 )
@@ -127,6 +125,8 @@ def having(value, *keys):
         (having({"mean": 101.0, "std": 0.0}, "scores", "test", "hau", "f1"), "between 0 and 100"),
         (having({"mean": float("nan"), "std": 0.0}, "scores", "test", "hau", "f1"), "between 0 and 100"),
         (having({"mean": 50.0, "std": None}, "scores", "test", "hau", "f1"), "between 0 and 100"),
+        (having({"mean": 50.0, "std": 0.0, "values": [50.0]}, "scores", "test", "hau", "f1"), "the 2 seeds"),
+        (having({"mean": 50.0, "std": 0.0, "values": ["a", "b"]}, "scores", "test", "hau", "f1"), "between 0 and 100"),
         (
             having({"mean": -1.0, "std": 0.0}, "scores", "test", "yor", "by_type", "PER", "f1"),
             "`scores.test.yor.by_type.PER.f1`",
@@ -170,7 +170,7 @@ def test_scores_of_seeds_become_their_mean_and_sample_deviation(seeds):
 
 
 def test_the_deviation_of_one_seed_is_zero():
-    assert aggregate_scores([{"f1": 70.0}]) == {"f1": {"mean": 70.0, "std": 0.0}}
+    assert aggregate_scores([{"f1": 70.0}]) == {"f1": {"mean": 70.0, "std": 0.0, "values": [70.0]}}
 
 
 def test_a_type_that_one_seed_never_predicts_counts_as_zero_there():
@@ -191,96 +191,6 @@ def test_languages_without_a_training_split_are_those_not_trained_on():
     assert languages_by_training(zero_shot_results(), "validation") == (["eng"], [])
     with pytest.raises(ValueError, match=r"no scores on `dev`\. Expected one of test, validation"):
         languages_by_training(zero_shot_results(), "dev")
-
-
-def cells(table):
-    """Rows of a Markdown table, without the rule below its head."""
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    assert len({len(row) for row in rows}) == 1
-    return rows[:1] + rows[2:]
-
-
-def test_the_table_of_a_run_keeps_source_and_zero_shot_languages_apart():
-    results = zero_shot_results()
-    del results["scores"]["test"]["average"]
-
-    assert cells(results_table(results)) == [
-        ["Language", "Training sentences", "Precision", "Recall", "F1"],
-        ["eng", "20,000", "81.00 ± 0.50", "79.00 ± 0.50", "80.00 ± 0.50"],
-        ["yor", "0", "41.00 ± 0.50", "39.00 ± 0.50", "40.00 ± 0.50"],
-        ["hau", "0", "62.00 ± 0.50", "60.00 ± 0.50", "61.00 ± 0.50"],
-        # Nobody wrote down the deviation of this average, and it cannot be had from those of the languages.
-        ["**average, not trained on**", "", "51.50", "49.50", "50.50"],
-    ]
-
-
-def test_the_table_shows_the_deviation_of_an_average_that_was_kept():
-    results = zero_shot_results()
-    results["scores"]["test"]["average_zero_shot"] = scores(50.5, std=0.3)
-
-    assert cells(results_table(results))[-1][-1] == "50.50 ± 0.30"
-
-
-def test_a_table_where_all_languages_were_trained_on_ends_in_one_average():
-    results = zero_shot_results(regime="polyglot")
-    for language in ("yor", "hau"):
-        results["data"][language]["train"] = {"sentences": 7, "fingerprint": "a"}
-
-    rows = cells(results_table(results))
-
-    assert [row[0] for row in rows] == ["Language", "eng", "yor", "hau", "**average**"]
-    assert rows[2][1] == "7"
-    assert rows[-1][-1] == "60.33 ± 0.25"
-
-
-def test_a_table_of_several_runs_has_a_column_for_each_and_gaps_where_a_language_is_missing():
-    standard, slicer = zero_shot_results(name="standard", seeds=[42]), zero_shot_results()
-    del slicer["scores"]["test"]["hau"]
-
-    assert cells(results_table([standard, slicer])) == [
-        ["Language", "Training sentences", "standard", "slicer-wikiann-zero-shot"],
-        ["eng", "20,000", "80.00", "80.00 ± 0.50"],
-        ["yor", "0", "40.00", "40.00 ± 0.50"],
-        ["hau", "0", "61.00", "–"],
-        # The average of another set of languages would look comparable and not be.
-        ["**average, not trained on**", "", "50.50", "–"],
-    ]
-
-
-def test_the_kept_average_of_other_languages_is_not_shown():
-    polyglot, zero_shot = zero_shot_results(name="polyglot"), zero_shot_results(name="zero-shot")
-    for results in (polyglot, zero_shot):
-        results["scores"]["test"]["average_zero_shot"] = scores(50.5)
-    polyglot["data"]["yor"]["train"] = {"sentences": 7, "fingerprint": "a"}
-
-    rows = cells(results_table([polyglot, zero_shot]))
-
-    assert [row[0] for row in rows] == ["Language", "eng", "yor", "**average, trained on**", "hau"]
-    assert rows[3][2:] == ["60.00", "60.00"]
-
-
-def test_a_run_without_spans_is_shown_by_its_accuracy():
-    accuracy = {"accuracy": {"mean": 93.125, "std": 0.0}}
-    results = zero_shot_results(seeds=[1], scores={"test": {"eng": accuracy, "yor": accuracy}})
-    check_results(results)
-
-    assert cells(results_table(results))[:2] == [
-        ["Language", "Training sentences", "Accuracy"],
-        ["eng", "20,000", "93.12"],
-    ]
-
-
-def test_the_columns_of_a_table_are_aligned():
-    assert len({len(line) for line in results_table(zero_shot_results()).splitlines()}) == 1
-
-
-def test_tables_leave_the_results_as_they_were():
-    results = zero_shot_results()
-    before = copy.deepcopy(results)
-
-    results_table([results, results])
-
-    assert results == before
 
 
 def test_the_environment_names_what_runs_here():

@@ -9,7 +9,8 @@ from typing import Any
 from huggingface_hub import HfApi
 
 from hf_polyglot.model_card import write_model_card
-from hf_polyglot.results import results_table, run_environment, write_results
+from hf_polyglot.result_tables import differences_table, results_table
+from hf_polyglot.results import run_environment, write_results
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
 from hf_polyglot.training.runs import SeedRuns
@@ -119,7 +120,7 @@ def publish_run(
 
 def results_summary(results: dict[str, Any] | list[dict[str, Any]], folder: str) -> str:
     """
-    Table of the test scores, and where the models lie.
+    Table of the test scores, by how much several runs differ from the first, and where the models lie.
 
     Args:
         results (`dict` or `list[dict]`):
@@ -127,7 +128,10 @@ def results_summary(results: dict[str, Any] | list[dict[str, Any]], folder: str)
         folder (`str`):
             Where they were written.
     """
-    return f"\n{results_table(results)}\n\nModel, results.json and card: {folder}"
+    tables = [results_table(results)]
+    if isinstance(results, list) and len(results) > 1:
+        tables.append(differences_table(results[0], results[1:]))
+    return "\n" + "\n\n".join([*tables, f"Model, results.json and card: {folder}"])
 
 
 def _command() -> str:

@@ -1,0 +1,174 @@
+"""Markdown tables of runs, from their results.json."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from hf_polyglot.results import AVERAGES, languages_by_training
+
+
+def results_table(results: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, split: str = "test") -> str:
+    """
+    Markdown table of scores in percent, one row a language: `mean ± std`, or the mean alone of a run with one seed.
+
+    Languages that no run was trained on come last, with an average of their own.
+
+    Args:
+        results (`Mapping[str, Any]` or a sequence of them):
+            One run, shown with precision, recall and F1; or several, with the F1 of each in a column of its own. Runs
+            on tasks without spans are shown with their accuracy.
+        split (`str`, *optional*, defaults to `"test"`):
+            Whose scores.
+
+    Returns:
+        `str`, its columns aligned, so that it can be read on a terminal too.
+    """
+    if isinstance(results, Mapping):
+        runs, columns = [results], [(results, metric) for metric in _metrics(results, split)]
+        titles = [{"f1": "F1"}.get(metric, metric.title()) for _, metric in columns]
+    else:
+        runs, columns = list(results), [(run, _metrics(run, split)[-1]) for run in results]
+        titles = [run["name"] for run in runs]
+    trained_on, unseen = (
+        list(dict.fromkeys(language for run in runs for language in languages_by_training(run, split)[role]))
+        for role in (0, 1)
+    )
+    unseen = [language for language in unseen if language not in trained_on]
+
+    rows = [["Language", "Training sentences", *titles]]
+    for group, role in ((trained_on, "trained on"), (unseen, "not trained on")):
+        for language in group:
+            cells = (_cell(run, split, language, metric) for run, metric in columns)
+            rows.append([language, _training_sentences(runs, language), *cells])
+        if len(group) > 1:
+            name = f"average, {role}" if trained_on and unseen else "average"
+            rows.append([f"**{name}**", "", *(_average_cell(run, split, group, metric) for run, metric in columns)])
+    return _markdown(rows)
+
+
+def differences_table(baseline: Mapping[str, Any], others: Sequence[Mapping[str, Any]], *, split: str = "test") -> str:
+    """
+    Markdown table of average scores in percent, one row a run: its average, and by how much that differs from a
+    baseline's.
+
+    Where both runs have the same seeds, and more than one, the difference is taken seed by seed and shown as `mean ±
+    std` of these; else it is that of the two averages.
+
+    Args:
+        baseline (`Mapping[str, Any]`):
+            The run that the others are compared to.
+        others (`Sequence[Mapping[str, Any]]`):
+            Runs on the same languages.
+        split (`str`, *optional*, defaults to `"test"`):
+            Whose scores.
+
+    Raises:
+        ValueError: if a run trained on, or was tested on, other languages than the baseline.
+    """
+    metric = _metrics(baseline, split)[-1]
+    groups = languages_by_training(baseline, split)
+    for run in others:
+        if (found := languages_by_training(run, split)) != groups:
+            raise ValueError(
+                f"`{run['name']}` has the languages {found}, and `{baseline['name']}` has {groups}: those trained on, "
+                "and the others. Expected the same; compare runs on the same corpora."
+            )
+    columns = [(title, group) for title, group in zip(("Trained on", "Not trained on"), groups, strict=True) if group]
+    rows = [["Run", *(cell for title, _ in columns for cell in (title, "difference"))]]
+    for run in (baseline, *others):
+        row = [run["name"]]
+        for _, group in columns:
+            difference = "" if run is baseline else _difference_cell(baseline, run, split, group, metric)
+            row += [_average_cell(run, split, group, metric), difference]
+        rows.append(row)
+    return _markdown(rows)
+
+
+def scores_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
+    """
+    Markdown table of the scores of one model: precision, recall and F1 of each language, and the F1 of each type.
+
+    Args:
+        scores (`Mapping[str, Mapping]`):
+            As `scores_with_average` gives them, in percent.
+    """
+    types = sorted({name for language in scores.values() for name in language.get("by_type", {})})
+    rows = [["Language", "Precision", "Recall", "F1", *types]]
+    for language, numbers in scores.items():
+        by_type = numbers.get("by_type", {})
+        f1_of_types = [by_type.get(name, {}).get("f1") for name in types]
+        cells = [numbers["precision"], numbers["recall"], numbers["f1"], *f1_of_types]
+        rows.append([language, *("–" if cell is None else f"{cell:.2f}" for cell in cells)])
+    return _markdown(rows)
+
+
+def _metrics(run: Mapping[str, Any], split: str) -> list[str]:
+    """Metrics worth a column, the most important last."""
+    languages_by_training(run, split)
+    present = next(iter(run["scores"][split].values()))
+    return ["precision", "recall", "f1"] if "f1" in present else ["accuracy"]
+
+
+def _training_sentences(runs: Sequence[Mapping[str, Any]], language: str) -> str:
+    for run in runs:
+        if "train" in run["data"].get(language, {}):
+            return f"{run['data'][language]['train']['sentences']:,}"
+    return "0"
+
+
+def _cell(run: Mapping[str, Any], split: str, key: str, metric: str) -> str:
+    score = run["scores"][split].get(key, {}).get(metric)
+    if score is None:
+        return "–"
+    return f"{score['mean']:.2f} ± {score['std']:.2f}" if len(run["seeds"]) > 1 else f"{score['mean']:.2f}"
+
+
+def _average_cell(run: Mapping[str, Any], split: str, group: list[str], metric: str) -> str:
+    """Average over `group`, with its deviation over seeds where the run kept that; a dash if a language is missing."""
+    key = _average_key(run, split, group)
+    if key is not None:
+        return _cell(run, split, key, metric)
+    if not set(group) <= set(run["scores"][split]):
+        return "–"
+    return f"{fmean(run['scores'][split][language][metric]['mean'] for language in group):.2f}"
+
+
+def _difference_cell(
+    baseline: Mapping[str, Any], run: Mapping[str, Any], split: str, group: list[str], metric: str
+) -> str:
+    """Average of `run` less that of `baseline`, seed by seed where both have the same ones."""
+    keys = _average_key(baseline, split, group), _average_key(run, split, group)
+    if None not in keys and baseline["seeds"] == run["seeds"] and len(run["seeds"]) > 1:
+        of_seeds = [
+            of_run["scores"][split][key][metric].get("values")
+            for of_run, key in zip((baseline, run), keys, strict=True)
+        ]
+        if None not in of_seeds:
+            differences = [ours - theirs for theirs, ours in zip(*of_seeds, strict=True)]
+            return f"{fmean(differences):+.2f} ± {stdev(differences):.2f}"
+    theirs, ours = (
+        fmean(of_run["scores"][split][language][metric]["mean"] for language in group) for of_run in (baseline, run)
+    )
+    return f"{ours - theirs:+.2f}"
+
+
+def _average_key(run: Mapping[str, Any], split: str, group: Sequence[str]) -> str | None:
+    """Key of the scores that are the average over exactly these languages, if the run kept them."""
+    if len(group) == 1 and group[0] in run["scores"][split]:
+        return group[0]
+    trained_on, unseen = languages_by_training(run, split)
+    for key, languages in zip(AVERAGES, (trained_on + unseen, trained_on, unseen), strict=True):
+        if set(languages) == set(group) and key in run["scores"][split]:
+            return key
+    return None
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+
+    def line(row: list[str]) -> str:
+        cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        return f"| {' | '.join((row[0].ljust(widths[0]), *cells))} |"
+
+    rule = "|".join([":" + "-" * (widths[0] + 1), *("-" * (width + 1) + ":" for width in widths[1:])])
+    return "\n".join([line(rows[0]), f"|{rule}|", *map(line, rows[1:])])

@@ -1,0 +1,136 @@
+"""Tables of runs."""
+
+import copy
+
+import pytest
+
+from hf_polyglot.result_tables import differences_table, results_table
+from hf_polyglot.results import aggregate_scores, check_results
+
+from .test_results import scores, zero_shot_results
+
+
+def cells(table):
+    """Rows of a Markdown table, without the rule below its head."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert len({len(row) for row in rows}) == 1
+    return rows[:1] + rows[2:]
+
+
+def test_the_table_of_a_run_keeps_source_and_zero_shot_languages_apart():
+    results = zero_shot_results()
+    del results["scores"]["test"]["average"]
+
+    assert cells(results_table(results)) == [
+        ["Language", "Training sentences", "Precision", "Recall", "F1"],
+        ["eng", "20,000", "81.00 ± 0.50", "79.00 ± 0.50", "80.00 ± 0.50"],
+        ["yor", "0", "41.00 ± 0.50", "39.00 ± 0.50", "40.00 ± 0.50"],
+        ["hau", "0", "62.00 ± 0.50", "60.00 ± 0.50", "61.00 ± 0.50"],
+        # Nobody wrote down the deviation of this average, and it cannot be had from those of the languages.
+        ["**average, not trained on**", "", "51.50", "49.50", "50.50"],
+    ]
+
+
+def test_the_table_shows_the_deviation_of_an_average_that_was_kept():
+    results = zero_shot_results()
+    results["scores"]["test"]["average_zero_shot"] = scores(50.5, std=0.3)
+
+    assert cells(results_table(results))[-1][-1] == "50.50 ± 0.30"
+
+
+def test_a_table_where_all_languages_were_trained_on_ends_in_one_average():
+    results = zero_shot_results(regime="polyglot")
+    for language in ("yor", "hau"):
+        results["data"][language]["train"] = {"sentences": 7, "fingerprint": "a"}
+
+    rows = cells(results_table(results))
+
+    assert [row[0] for row in rows] == ["Language", "eng", "yor", "hau", "**average**"]
+    assert rows[2][1] == "7"
+    assert rows[-1][-1] == "60.33 ± 0.25"
+
+
+def test_a_table_of_several_runs_has_a_column_for_each_and_gaps_where_a_language_is_missing():
+    standard, slicer = zero_shot_results(name="standard", seeds=[42]), zero_shot_results()
+    del slicer["scores"]["test"]["hau"]
+
+    assert cells(results_table([standard, slicer])) == [
+        ["Language", "Training sentences", "standard", "slicer-wikiann-zero-shot"],
+        ["eng", "20,000", "80.00", "80.00 ± 0.50"],
+        ["yor", "0", "40.00", "40.00 ± 0.50"],
+        ["hau", "0", "61.00", "–"],
+        # The average of another set of languages would look comparable and not be.
+        ["**average, not trained on**", "", "50.50", "–"],
+    ]
+
+
+def test_the_kept_average_of_other_languages_is_not_shown():
+    polyglot, zero_shot = zero_shot_results(name="polyglot"), zero_shot_results(name="zero-shot")
+    for results in (polyglot, zero_shot):
+        results["scores"]["test"]["average_zero_shot"] = scores(50.5)
+    polyglot["data"]["yor"]["train"] = {"sentences": 7, "fingerprint": "a"}
+
+    rows = cells(results_table([polyglot, zero_shot]))
+
+    assert [row[0] for row in rows] == ["Language", "eng", "yor", "**average, trained on**", "hau"]
+    assert rows[3][2:] == ["60.00", "60.00"]
+
+
+def test_a_run_without_spans_is_shown_by_its_accuracy():
+    accuracy = {"accuracy": {"mean": 93.125, "std": 0.0}}
+    results = zero_shot_results(seeds=[1], scores={"test": {"eng": accuracy, "yor": accuracy}})
+    check_results(results)
+
+    assert cells(results_table(results))[:2] == [
+        ["Language", "Training sentences", "Accuracy"],
+        ["eng", "20,000", "93.12"],
+    ]
+
+
+def test_the_columns_of_a_table_are_aligned():
+    assert len({len(line) for line in results_table(zero_shot_results()).splitlines()}) == 1
+
+
+def test_tables_leave_the_results_as_they_were():
+    results = zero_shot_results()
+    before = copy.deepcopy(results)
+
+    results_table([results, results])
+
+    assert results == before
+
+
+def run_of_seeds(name, f1_of_seeds, seeds=(42, 43)):
+    """A run on English, with one F1 a seed of each language that it was not trained on."""
+    of_seeds = []
+    for f1 in f1_of_seeds:
+        of_language = {"precision": f1, "recall": f1, "f1": f1}
+        languages = {"eng": dict.fromkeys(of_language, 80.0), "yor": of_language, "hau": of_language}
+        of_seeds.append(languages | {"average_zero_shot": of_language})
+    return zero_shot_results(name=name, seeds=list(seeds), scores={"test": aggregate_scores(of_seeds)})
+
+
+def test_differences_are_taken_seed_by_seed():
+    standard, slicer = run_of_seeds("standard", [40.0, 50.0]), run_of_seeds("slicer", [44.0, 55.0])
+
+    assert cells(differences_table(standard, [slicer])) == [
+        ["Run", "Trained on", "difference", "Not trained on", "difference"],
+        ["standard", "80.00 ± 0.00", "", "45.00 ± 7.07", ""],
+        # 4 and 5: the seeds themselves differ by far more.
+        ["slicer", "80.00 ± 0.00", "+0.00 ± 0.00", "49.50 ± 7.78", "+4.50 ± 0.71"],
+    ]
+
+
+@pytest.mark.parametrize("seeds", [(42, 44), (43, 42)])
+def test_runs_of_other_seeds_differ_by_their_averages(seeds):
+    standard, slicer = run_of_seeds("standard", [40.0, 50.0]), run_of_seeds("slicer", [44.0, 55.0], seeds)
+
+    assert cells(differences_table(standard, [slicer]))[-1][-1] == "+4.50"
+
+
+def test_runs_on_other_languages_are_not_compared():
+    standard, slicer = run_of_seeds("standard", [40.0, 50.0]), run_of_seeds("slicer", [44.0, 55.0])
+    del slicer["scores"]["test"]["hau"]
+
+    with pytest.raises(ValueError, match=r"`slicer` has the languages .*'yor'.*compare runs on the same corpora"):
+        differences_table(standard, [slicer])
