@@ -60,7 +60,9 @@ def main(arguments: EncoderCRFArguments, training: PolyglotTrainingArguments) ->
 
     runs = train_over_seeds(make_trainer, training, arguments.seeds, corpora.evaluation, corpora.zero_shot_languages)
     regime = "polyglot" if len(corpora.train) > 1 else "monolingual"
-    results = publish_run(runs, arguments, training, corpora, regime=regime, base_model=arguments.encoder)
+    results = publish_run(
+        runs, arguments, training, corpora, regime=regime, base_model=arguments.base_model or arguments.encoder
+    )
     print(results_summary(results, training.output_dir))
     return results
 

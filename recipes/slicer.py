@@ -75,7 +75,13 @@ def main(arguments: SlicerArguments, training: PolyglotTrainingArguments) -> dic
         print(f"\n{name}: {'an ordinary head' if slice_width is None else f'slices of width {slice_width}'}")
         runs = train_over_seeds(make_trainer, args, arguments.seeds, corpora.evaluation, corpora.zero_shot_languages)
         results[name] = publish_run(
-            runs, arguments, args, corpora, regime=regime, name=name, base_model=arguments.encoder
+            runs,
+            arguments,
+            args,
+            corpora,
+            regime=regime,
+            name=name,
+            base_model=arguments.base_model or arguments.encoder,
         )
     print(results_summary(list(results.values()), training.output_dir))
     if corpora.is_demo:

@@ -20,6 +20,9 @@ class EncoderArguments(CorpusArguments):
     encoder: str | None = field(
         default=None, metadata={"help": "Folder or Hub id of a pretrained encoder. Default: a tiny one, from scratch."}
     )
+    base_model: str | None = field(
+        default=None, metadata={"help": "Hub id for the card, if --encoder is a folder that came from there."}
+    )
     freeze_embeddings: bool = field(
         default=False, metadata={"help": "Leave the encoder's word embeddings as they are: faster, and less memory."}
     )
