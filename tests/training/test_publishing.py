@@ -1,0 +1,54 @@
+"""What `Trainer.push_to_hub` uploads."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.hub_server import FakeHub
+from tests.test_results import zero_shot_results
+
+ROOT = Path(__file__).parents[2]
+
+PUSH = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from hf_polyglot.inference.tagging import tag_words
+from tests.models.tiny_models import TINY_MODELS
+from tests.training.test_trainer import trainer_of
+from transformers import AutoModelForTokenClassification, AutoTokenizer
+settings = {"push_to_hub": True, "hub_model_id": "me/tiny", "num_train_epochs": 1}
+trainer = trainer_of(TINY_MODELS[sys.argv[3]], sys.argv[1], **settings)
+trainer.train()
+trainer.push_to_hub()
+model, tokenizer = (
+    auto.from_pretrained("me/tiny") for auto in (AutoModelForTokenClassification, AutoTokenizer)
+)
+words = [["Amina", "lives", "in", "Kano", "."]]
+assert tag_words(model, tokenizer, words) == tag_words(trainer.model, trainer.processing_class, words)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "own_code"), [("byte_crf", "modeling_byte_crf.py"), ("slicer", "modeling_slicer.py")]
+)
+def test_the_trainer_pushes_model_code_tokenizer_results_and_card(name, own_code, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "results.json").write_text(json.dumps(zero_shot_results()))
+
+    with FakeHub() as hub:
+        run = subprocess.run(
+            [sys.executable, "-c", PUSH, folder, ROOT, name],
+            capture_output=True, text=True, env=hub.environment(tmp_path / "home"), cwd=tmp_path,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr[-3000:]
+        files = hub.files("me/tiny")
+
+    assert {"config.json", "model.safetensors", "tokenizer.json", "results.json", own_code} <= set(files)
+    card = files["README.md"].decode()
+    assert "model-index" in card and "40.00" in card and 'from_pretrained("me/tiny"' in card
+    assert not [path for path in files if path.startswith("checkpoint-")]
