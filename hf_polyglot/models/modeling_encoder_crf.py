@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from .configuration_encoder_crf import EncoderCRFConfig
 from .crf import LinearChainCRF
 from .crf_tagger import CRFTagger, CRFTaggerOutput
-from .piece_encoder import PieceEncoderModel, PieceEncoderPreTrainedModel, new_encoder, vectors_at
+from .piece_encoder import PieceEncoderModel, PieceEncoderPreTrainedModel, encode_by_length, new_encoder, vectors_at
 from .recurrent import BiLSTM, initialize_lstm
 
 
@@ -102,9 +102,7 @@ class EncoderCRFForTokenClassification(CRFTagger, EncoderCRFPreTrainedModel):
             cross-entropy; `logits` of shape `(batch, words, labels)` are to be read with `decode`.
         """
         mask = word_positions >= 0
-        outputs = self.encoder(
-            input_ids=input_ids, attention_mask=attention_mask, **kwargs | {"output_hidden_states": True}
-        )
+        outputs = encode_by_length(self.encoder, input_ids, attention_mask, **kwargs | {"output_hidden_states": True})
         # The last layer is taken from the output itself: some encoders normalise it once more.
         layers = (*outputs.hidden_states[-self.config.num_concatenated_layers : -1], outputs[0])
         words = torch.cat(

@@ -17,7 +17,7 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from .configuration_slicer import SlicerConfig
-from .piece_encoder import PieceEncoderModel, PieceEncoderPreTrainedModel, new_encoder, vectors_at
+from .piece_encoder import PieceEncoderModel, PieceEncoderPreTrainedModel, encode_by_length, new_encoder, vectors_at
 
 
 def sliced_cross_entropy(vectors: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, slice_width: int) -> Tensor:
@@ -120,10 +120,12 @@ class SlicerForTokenClassification(SlicerPreTrainedModel):
             `TokenClassifierOutput`: `loss` is the sliced cross-entropy in nats per word; `logits` have shape
             `(batch, words, labels)`.
         """
-        outputs = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
-        vectors = outputs[0]  # (windows, pieces, hidden)
-        if word_positions is not None:
-            vectors = vectors_at(vectors, word_positions)  # (batch, words, hidden)
+        if word_positions is None:
+            outputs = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
+            vectors = outputs[0]  # (windows, pieces, hidden)
+        else:
+            outputs = encode_by_length(self.encoder, input_ids, attention_mask, **kwargs)
+            vectors = vectors_at(outputs[0], word_positions)  # (batch, words, hidden)
         vectors = self.dropout(vectors)
         logits = self.classifier(vectors)  # (batch, words, labels)
 

@@ -121,6 +121,78 @@ def new_encoder(encoder_config: PreTrainedConfig) -> PreTrainedModel:
     return AutoModel.from_config(encoder_config, **_without_pooler(encoder_config))
 
 
+def encode_by_length(
+    encoder: PreTrainedModel, input_ids: Tensor | None, attention_mask: Tensor | None, **kwargs
+) -> BaseModelOutput:
+    """
+    The encoder's output, computed with little padding.
+
+    On a CPU, windows of like length are read together, each group cut to its longest: one long sentence would
+    otherwise make all of its batch as long as itself. A GPU would have to wait for the lengths, and reads the padding
+    in that time.
+
+    Args:
+        encoder (`PreTrainedModel`):
+            Any that `AutoModel` loads.
+        input_ids (`LongTensor` of shape `(windows, pieces)`, *optional*):
+            Pieces, padded on the right.
+        attention_mask (`LongTensor` of shape `(windows, pieces)`, *optional*):
+            1 on real pieces. Without it all windows are read as they are.
+        kwargs:
+            Further arguments of the encoder.
+
+    Returns:
+        The encoder's own output if it reads all windows at once, else `BaseModelOutput` with `last_hidden_state` and,
+        if asked for, `hidden_states`; zero on padding.
+    """
+    is_divisible = not kwargs.get("output_attentions") and not any(torch.is_tensor(value) for value in kwargs.values())
+    if input_ids is None or attention_mask is None or not input_ids.is_cpu or not is_divisible:
+        return encoder(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
+    lengths = attention_mask.sum(1)
+    order = lengths.argsort(descending=True)
+    groups = groups_of_like_length(lengths[order].tolist())
+    if len(groups) == 1:
+        return encoder(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
+
+    outputs = []
+    for start, end in groups:
+        rows, longest = order[start:end], int(lengths[order[start]])
+        outputs.append(
+            encoder(input_ids=input_ids[rows, :longest], attention_mask=attention_mask[rows, :longest], **kwargs)
+        )
+    back = order.argsort()
+
+    def together(of_groups: Sequence[Tensor]) -> Tensor:
+        padded = [nn.functional.pad(part, (0, 0, 0, input_ids.shape[1] - part.shape[1])) for part in of_groups]
+        return torch.cat(padded)[back]  # (windows, pieces, hidden)
+
+    layers = None
+    if kwargs.get("output_hidden_states"):
+        layers = tuple(map(together, zip(*(output.hidden_states for output in outputs), strict=True)))
+    return BaseModelOutput(last_hidden_state=together([output[0] for output in outputs]), hidden_states=layers)
+
+
+def groups_of_like_length(lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """
+    Consecutive rows that are worth reading together, as `(start, end)`, end exclusive.
+
+    Args:
+        lengths (`Sequence[int]`):
+            Length of each row, falling.
+
+    Example:
+        >>> groups_of_like_length([510, 22, 21, 20, 9, 9, 8])
+        [(0, 1), (1, 4), (4, 7)]
+    """
+    groups, first = [], 0
+    for row in range(1, len(lengths)):
+        # Shorter by a fifth, or by half for a few rows: smaller groups lose more in matrix products than they save.
+        if lengths[row] < (0.8 if row - first >= 8 else 0.5) * lengths[first]:
+            groups.append((first, row))
+            first = row
+    return [*groups, (first, len(lengths))]
+
+
 def vectors_at(vectors: Tensor, word_positions: Tensor) -> Tensor:
     """
     The vector of each word, which is that of its first piece.
