@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from hf_polyglot.models import SpellingTokenizer
 from hf_polyglot.models.languages import UNKNOWN_LANGUAGE_ID
-from hf_polyglot.models.word_pieces import encode_pieces
+from hf_polyglot.models.word_pieces import count_pieces, encode_pieces
 
 PADDING_LABEL = -100
 
@@ -48,6 +48,10 @@ class SpellingCollator:
         self.max_units_per_word = max_units_per_word
         self.label_column = label_column
         self.languages = languages
+
+    def lengths(self, sentences: Sequence[Sequence[str]]) -> list[int]:
+        """What the sampler takes for the length of each sentence: its words."""
+        return [len(words) for words in sentences]
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """The batch of these examples."""
@@ -97,6 +101,10 @@ class PieceCollator:
         self.max_pieces = max_pieces
         self.label_column = label_column
         self.languages = languages
+
+    def lengths(self, sentences: Sequence[Sequence[str]]) -> list[int]:
+        """What the sampler takes for the length of each sentence: its pieces."""
+        return count_pieces(self.tokenizer, sentences)
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """The batch of these examples."""

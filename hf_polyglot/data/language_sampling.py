@@ -65,7 +65,7 @@ class PolyglotBatchSampler(Sampler[list[int]]):
         languages (`Sequence[str]`):
             Language of each sentence.
         lengths (`Sequence[int]`):
-            Words of each sentence.
+            Length of each sentence, in words or whatever padding is made of.
         batch_size (`int`):
             Sentences of a batch.
         batches_per_update (`int`, *optional*, defaults to 1):
@@ -81,9 +81,8 @@ class PolyglotBatchSampler(Sampler[list[int]]):
         [4, 2]
     """
 
-    # Not a RandomSampler: accelerate silently replaces that class, and every subclass of it, by a sampler of its
-    # own. And
-    # no `batch_size` attribute: with one, accelerate fills up smaller batches with sentences of the first ones.
+    # Not a RandomSampler: accelerate silently replaces that class, and every subclass of it, by a sampler of its own.
+    # And no `batch_size` attribute: with one, accelerate fills up smaller batches with sentences of the first ones.
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, BatchEncoding, PreTrainedTokenizerFast
 
 
 def encode_pieces(tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int) -> dict[str, Tensor]:
@@ -78,6 +78,23 @@ def encode_pieces(tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int
     }
 
 
+def count_pieces(tokenizer: PreTrainedTokenizerFast, sentences: Sequence[Sequence[str]]) -> list[int]:
+    """
+    Pieces of each sentence, without special ones.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerFast`):
+            Tokenizer of the encoder.
+        sentences (`Sequence[Sequence[str]]`):
+            The words of each sentence.
+    """
+    counts: list[int] = []
+    for start in range(0, len(sentences), 1000):  # no more than the pieces of these are held at once
+        texts = [list(words) for words in sentences[start : start + 1000]]
+        counts += map(len, _input_ids(tokenizer, texts)["input_ids"])
+    return counts
+
+
 def load_piece_tokenizer(name: str, **options) -> PreTrainedTokenizerFast:
     """
     The tokenizer of an encoder, set up for words.
@@ -103,10 +120,7 @@ def load_piece_tokenizer(name: str, **options) -> PreTrainedTokenizerFast:
 
 def _pieces_and_first_pieces(tokenizer, sentences: Sequence[Sequence[str]]) -> list[tuple[list[int], list[int]]]:
     """For each sentence, its pieces without special ones, and the index of each word's first piece."""
-    encoded = tokenizer(
-        [list(words) for words in sentences], is_split_into_words=True, add_special_tokens=False, truncation=False,
-        padding=False, return_attention_mask=False, return_token_type_ids=False, verbose=False,
-    )  # fmt: skip
+    encoded = _input_ids(tokenizer, [list(words) for words in sentences])
     outcome = []
     for sentence, words in enumerate(sentences):
         pieces: list[int] = []
@@ -117,6 +131,13 @@ def _pieces_and_first_pieces(tokenizer, sentences: Sequence[Sequence[str]]) -> l
         _open_words(pieces, firsts, len(words), tokenizer.unk_token_id, only_skipped=True)
         outcome.append((pieces, firsts))
     return outcome
+
+
+def _input_ids(tokenizer, sentences: list[list[str]]) -> BatchEncoding:
+    return tokenizer(
+        sentences, is_split_into_words=True, add_special_tokens=False, truncation=False, padding=False,
+        return_attention_mask=False, return_token_type_ids=False, verbose=False,
+    )  # fmt: skip
 
 
 def _open_words(pieces: list[int], firsts: list[int], word: int, unknown: int, only_skipped: bool = False) -> None:

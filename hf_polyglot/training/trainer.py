@@ -100,7 +100,7 @@ class PolyglotTrainer(Trainer):
         args = self.args
         self.batch_sampler = PolyglotBatchSampler(
             self.train_dataset["language"][:],
-            _lengths(self.train_dataset),
+            _lengths(self.train_dataset["tokens"][:], self.data_collator),
             batch_size=args.train_batch_size,
             batches_per_update=args.world_size * args.gradient_accumulation_steps,
             alpha=args.alpha,
@@ -206,6 +206,7 @@ def _concatenated(dataset):
     return concatenate_datasets(list(dataset.values()))
 
 
-def _lengths(dataset) -> Sequence[int]:
-    """Words of each sentence."""
-    return [len(words) for words in dataset["tokens"]]
+def _lengths(sentences: Sequence[Sequence[str]], collator: Callable) -> Sequence[int]:
+    """Length of each sentence as its collator counts it; in words for a collator that does not count."""
+    count = getattr(collator, "lengths", None)
+    return [len(words) for words in sentences] if count is None else count(sentences)

@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from hf_polyglot import SpellingTokenizer
 from hf_polyglot.data.collators import PieceCollator, SpellingCollator, collator_for
 from hf_polyglot.models.word_pieces import encode_pieces, load_piece_tokenizer
-from tests.models.tiny_models import character_pieces, tiny_byte_crf, tiny_slicer
+from tests.models.tiny_models import EXAMPLES, character_pieces, tiny_byte_crf, tiny_slicer
 
 
 def pieces_of_the_docstring():
@@ -125,3 +125,14 @@ def test_other_label_columns_can_be_read():
 def test_an_encoder_without_room_for_words_is_refused():
     with pytest.raises(ValueError, match="`max_pieces` is 3, of which 2 are special"):
         encode_pieces(character_pieces(), [["a"]], 3)
+
+
+def test_the_length_of_a_sentence_is_what_its_row_has():
+    model, tokenizer = tiny_slicer()
+    sentences = [example["tokens"] for example in EXAMPLES] * 60
+
+    lengths = collator_for(model, tokenizer).lengths(sentences)
+
+    rows = collator_for(model, tokenizer)([{"tokens": words} for words in sentences])["attention_mask"].sum(1)
+    assert lengths == (rows - 2).tolist()
+    assert collator_for(*tiny_byte_crf()).lengths([["a", "bc"], ["d"]]) == [2, 1]

@@ -13,7 +13,15 @@ from safetensors.torch import load_file
 
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.trainer import PolyglotTrainer
-from tests.models.tiny_models import EXAMPLES, LABELS, TINY_MODELS, tiny_byte_crf, tiny_slicer
+from tests.models.tiny_models import (
+    EXAMPLES,
+    LABELS,
+    TINY_MODELS,
+    tiny_byte_crf,
+    tiny_encoder_crf,
+    tiny_linear_tagger,
+    tiny_slicer,
+)
 
 FEATURES = Features({
     "tokens": List(Value("string")),
@@ -151,12 +159,13 @@ def test_accumulated_batches_give_the_update_of_one_big_batch(make_model, tmp_pa
 
 def no_dropout(make_model):
     """Settings that turn off dropout, whose masks depend on the shape of the batch."""
+    of_encoder = {"encoder_settings": {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}}
     if make_model is tiny_slicer:
-        return {
-            "classifier_dropout": 0,
-            "encoder_settings": {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
-        }
-    return {"embedding_dropout": 0, "word_dropout": 0, "sentence_dropout": 0}
+        return {"classifier_dropout": 0} | of_encoder
+    of_words = {"word_dropout": 0, "sentence_dropout": 0}
+    return of_words | (
+        of_encoder if make_model in (tiny_encoder_crf, tiny_linear_tagger) else {"embedding_dropout": 0}
+    )
 
 
 TRAIN = """
