@@ -13,7 +13,15 @@ from safetensors.torch import load_file
 
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.trainer import PolyglotTrainer
-from tests.models.tiny_models import EXAMPLES, LABELS, TINY_MODELS, tiny_byte_crf, tiny_slicer
+from tests.models.tiny_models import (
+    EXAMPLES,
+    LABELS,
+    TINY_MODELS,
+    tiny_byte_crf,
+    tiny_charner,
+    tiny_charner_of_characters,
+    tiny_slicer,
+)
 
 FEATURES = Features({
     "tokens": List(Value("string")),
@@ -156,6 +164,8 @@ def no_dropout(make_model):
             "classifier_dropout": 0,
             "encoder_settings": {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
         }
+    if make_model in (tiny_charner, tiny_charner_of_characters):
+        return {"unit_dropout": 0, "layer_dropout": 0, "last_dropout": 0}
     return {"embedding_dropout": 0, "word_dropout": 0, "sentence_dropout": 0}
 
 
