@@ -98,13 +98,7 @@ def tiny_slicer(encoder_settings=None, **settings):
     return SlicerForTokenClassification(config), character_pieces()
 
 
-TINY_MODELS = {
-    "byte_crf": tiny_byte_crf,
-    "char_crf": tiny_char_crf,
-    "charner": tiny_charner,
-    "charner_of_characters": tiny_charner_of_characters,
-    "slicer": tiny_slicer,
-}
+TINY_MODELS = {"byte_crf": tiny_byte_crf, "char_crf": tiny_char_crf, "charner": tiny_charner, "slicer": tiny_slicer}
 
 
 def saved_encoder(folder=None):

@@ -19,7 +19,6 @@ from tests.models.tiny_models import (
     TINY_MODELS,
     tiny_byte_crf,
     tiny_charner,
-    tiny_charner_of_characters,
     tiny_slicer,
 )
 
@@ -164,7 +163,7 @@ def no_dropout(make_model):
             "classifier_dropout": 0,
             "encoder_settings": {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
         }
-    if make_model in (tiny_charner, tiny_charner_of_characters):
+    if make_model is tiny_charner:
         return {"unit_dropout": 0, "layer_dropout": 0, "last_dropout": 0}
     return {"embedding_dropout": 0, "word_dropout": 0, "sentence_dropout": 0}
 
