@@ -13,14 +13,7 @@ from safetensors.torch import load_file
 
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.trainer import PolyglotTrainer
-from tests.models.tiny_models import (
-    EXAMPLES,
-    LABELS,
-    TINY_MODELS,
-    tiny_byte_crf,
-    tiny_charner,
-    tiny_slicer,
-)
+from tests.models.tiny_models import EXAMPLES, LABELS, TINY_MODELS, tiny_byte_crf, tiny_charner, tiny_slicer
 
 FEATURES = Features({
     "tokens": List(Value("string")),
