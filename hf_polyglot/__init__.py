@@ -8,7 +8,8 @@ Importing the package registers its models with `AutoConfig`, `AutoModel`, `Auto
     hf_polyglot.training      PolyglotTrainer and its arguments
     hf_polyglot.inference     tagging of words and raw text, the pipeline
     hf_polyglot.span_metrics  exact-match precision, recall and F1 of spans
-    hf_polyglot.results       results.json
+    hf_polyglot.results       results.json of a run
+    hf_polyglot.result_tables Markdown tables of runs, from their results.json
     hf_polyglot.model_card    model cards from results.json
 """
 
@@ -16,6 +17,9 @@ from hf_polyglot.models import (
     ByteCRFConfig,
     ByteCRFForTokenClassification,
     ByteCRFModel,
+    CharNERConfig,
+    CharNERForTokenClassification,
+    CharNERModel,
     EncoderCRFConfig,
     EncoderCRFForTokenClassification,
     EncoderCRFModel,
@@ -32,6 +36,9 @@ __all__ = [
     "ByteCRFConfig",
     "ByteCRFForTokenClassification",
     "ByteCRFModel",
+    "CharNERConfig",
+    "CharNERForTokenClassification",
+    "CharNERModel",
     "EncoderCRFConfig",
     "EncoderCRFForTokenClassification",
     "EncoderCRFModel",

@@ -7,24 +7,20 @@ Without --corpora it trains on the embedded synthetic corpus. Needs nothing befo
 a GPU.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from hf_polyglot import ByteCRFConfig, ByteCRFForTokenClassification, SpellingTokenizer
+from hf_polyglot import ByteCRFForTokenClassification
 from hf_polyglot.training.arguments import PolyglotTrainingArguments, parse_recipe
-from hf_polyglot.training.publishing import publish_run, results_summary
-from hf_polyglot.training.recipe_corpora import CorpusArguments, load_recipe_corpora
-from hf_polyglot.training.runs import train_over_seeds
-from hf_polyglot.training.trainer import PolyglotTrainer
+from hf_polyglot.training.from_scratch import SpellingArguments, train_from_scratch
+from hf_polyglot.training.publishing import results_summary
+from hf_polyglot.training.recipe_corpora import load_recipe_corpora
 
 
 @dataclass
-class ByteCRFArguments(CorpusArguments):
+class ByteCRFArguments(SpellingArguments):
     """Sizes of the model; the defaults are the paper's."""
 
-    units: str = field(
-        default="bytes", metadata={"help": "What words are spelled with.", "choices": ["bytes", "characters"]}
-    )
     embedding_size: int = field(default=256, metadata={"help": "Width of a byte's embedding."})
     unit_hidden_size: int = field(default=256, metadata={"help": "Width of one direction of the BiLSTM over bytes."})
     num_unit_layers: int = field(default=2, metadata={"help": "Layers of the BiLSTM over bytes."})
@@ -41,31 +37,8 @@ class ByteCRFArguments(CorpusArguments):
 def main(arguments: ByteCRFArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
     corpora = load_recipe_corpora(arguments)
     print(corpora.report)
-    if arguments.units == "bytes":
-        tokenizer = SpellingTokenizer.of_bytes()
-    else:
-        words = (word for dataset in corpora.train.values() for sentence in dataset["tokens"] for word in sentence)
-        tokenizer = SpellingTokenizer.of_characters(words)
-
-    def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
-        config = ByteCRFConfig(
-            **{name: value for name, value in asdict(arguments).items() if name in ByteCRFConfig.__annotations__},
-            vocab_size=len(tokenizer),
-            languages=list(corpora.train) if arguments.language_transitions else None,
-            id2label=dict(enumerate(corpora.labels)),
-            label2id={label: index for index, label in enumerate(corpora.labels)},
-        )
-        return PolyglotTrainer(
-            ByteCRFForTokenClassification(config),
-            args,
-            processing_class=tokenizer,
-            train_dataset=corpora.train,
-            eval_dataset=corpora.source_validation,
-        )
-
-    runs = train_over_seeds(make_trainer, training, arguments.seeds, corpora.evaluation, corpora.zero_shot_languages)
-    regime = "polyglot" if len(corpora.train) > 1 else "monolingual"
-    results = publish_run(runs, arguments, training, corpora, regime=regime)
+    languages = list(corpora.train) if arguments.language_transitions else None
+    results = train_from_scratch(ByteCRFForTokenClassification, arguments, training, corpora, languages=languages)
     print(results_summary(results, training.output_dir))
     return results
 

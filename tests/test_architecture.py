@@ -27,6 +27,7 @@ RECIPE_FILES = sorted((REPOSITORY / "recipes").rglob("*.py"))
 LAYERS = [
     {"training", "inference", "analysis"},
     {"model_card"},
+    {"result_tables"},
     {"results"},
     {"span_metrics"},
     {"data"},

@@ -141,7 +141,12 @@ def test_a_continued_card_does_not_claim_that_other_languages_were_never_seen():
 
 
 @pytest.mark.parametrize(
-    ("model_type", "cited"), [("byte_crf", "mueller-etal-2020-sources"), ("slicer", "schmidt-etal-2022-slicer")]
+    ("model_type", "cited"),
+    [
+        ("byte_crf", "mueller-etal-2020-sources"),
+        ("charner", "kuru-etal-2016-charner"),
+        ("slicer", "schmidt-etal-2022-slicer"),
+    ],
 )
 def test_a_card_cites_the_paper_of_its_model(model_type, cited):
     card = model_card(zero_shot_results(model_type=model_type))

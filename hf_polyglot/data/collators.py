@@ -63,6 +63,35 @@ class SpellingCollator:
         )
 
 
+class SentenceSpellingCollator(SpellingCollator):
+    """
+    Batches for models that spell whole sentences: their units, and the word that each of them belongs to.
+
+    Takes the arguments of [`SpellingCollator`].
+
+    Example:
+        >>> collate = SentenceSpellingCollator(SpellingTokenizer.of_bytes())
+        >>> batch = collate([{"tokens": ["no", "a"], "ner_tags": [0, 1]}, {"tokens": ["a"], "ner_tags": [2]}])
+        >>> {name: tensor.tolist() for name, tensor in batch.items()}  # -2 is the space between two words
+        {'labels': [[0, 1], [2, -100]],
+         'input_ids': [[112, 113, 34, 99], [99, 0, 0, 0]],
+         'unit_words': [[0, 0, -2, 1], [0, -1, -1, -1]]}
+    """
+
+    def lengths(self, sentences: Sequence[Sequence[str]]) -> list[int]:
+        """What the sampler takes for the length of each sentence: its bytes, of which characters are a part."""
+        return [sum(len(word.encode()) + 1 for word in words) for words in sentences]
+
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """The batch of these examples."""
+        words = [example["tokens"] for example in examples]
+        return (
+            padded_labels(examples, self.label_column)
+            | language_ids(examples, self.languages)
+            | self.tokenizer.encode_sentences(words, self.max_units_per_word)
+        )
+
+
 class PieceCollator:
     """
     Batches for pretrained encoders: rows of pieces, and where the first piece of each word stands.
@@ -116,6 +145,14 @@ class PieceCollator:
         )
 
 
+# The collator of each input form that a model may name, and the field of its configuration that says how much is kept.
+COLLATORS: dict[str, tuple[type[SpellingCollator] | type[PieceCollator], str]] = {
+    "spelled_words": (SpellingCollator, "max_units_per_word"),
+    "spelled_sentences": (SentenceSpellingCollator, "max_units_per_word"),
+    "pieces": (PieceCollator, "max_pieces"),
+}
+
+
 def collator_for(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, label_column: str = "ner_tags"
 ) -> SpellingCollator | PieceCollator:
@@ -133,17 +170,15 @@ def collator_for(
     Raises:
         ValueError: if the tokenizer is of the other kind.
     """
-    reads_pieces = model.input_form == "pieces"
     # By a method: a tokenizer loaded with `trust_remote_code` is of a copy of the class.
-    if reads_pieces == hasattr(tokenizer, "encode_words"):
+    if (model.input_form == "pieces") == hasattr(tokenizer, "encode_words"):
         raise ValueError(
             f"{type(model).__name__} does not read what {type(tokenizer).__name__} makes. Load the tokenizer from the "
             "model's own folder."
         )
+    collator, limit = COLLATORS[model.input_form]
     languages = getattr(model.config, "languages", None)
-    if reads_pieces:
-        return PieceCollator(tokenizer, model.config.max_pieces, label_column, languages)
-    return SpellingCollator(tokenizer, model.config.max_units_per_word, label_column, languages)
+    return collator(tokenizer, getattr(model.config, limit), label_column, languages)
 
 
 def padded_labels(examples: Sequence[Mapping[str, Any]], label_column: str) -> dict[str, Tensor]:

@@ -13,13 +13,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput
 
 from .configuration_byte_crf import ByteCRFConfig
 from .crf import LinearChainCRF
 from .crf_tagger import CRFTagger, CRFTaggerOutput
-from .recurrent import BiLSTM, initialize_lstm
+from .recurrent import BiLSTM, initialise_for_lstm
 from .tokenization_bytes import SpellingTokenizer
 
 
@@ -33,17 +32,10 @@ class ByteCRFPreTrainedModel(PreTrainedModel):
     _keep_in_fp32_modules_strict = {"crf"}
 
     def _init_weights(self, module):
-        # transformers' initialisation is meant for Transformers: embeddings of a deviation of 0.02 leave an LSTM with
-        # hardly any input. These are torch's embeddings.
         if isinstance(module, LinearChainCRF):
             module.reset_parameters()
-        elif isinstance(module, nn.Embedding):
-            init.normal_(module.weight)
-        elif isinstance(module, nn.LSTM):
-            initialize_lstm(module)
-        elif isinstance(module, nn.Linear):
-            init.xavier_uniform_(module.weight)
-            init.zeros_(module.bias)
+        else:
+            initialise_for_lstm(module)
 
     def prepare_words(self, tokenizer: SpellingTokenizer, sentences: Sequence[Sequence[str]]) -> dict[str, Tensor]:
         """`input_ids (distinct, units)` and `word_indices (batch, words)`, which `forward` reads."""

@@ -16,7 +16,7 @@ from .configuration_encoder_crf import EncoderCRFConfig
 from .crf import LinearChainCRF
 from .crf_tagger import CRFTagger, CRFTaggerOutput
 from .piece_encoder import PieceEncoderModel, PieceEncoderPreTrainedModel, encode_by_length, new_encoder, vectors_at
-from .recurrent import BiLSTM, initialize_lstm
+from .recurrent import BiLSTM, initialise_for_lstm
 
 
 class EncoderCRFPreTrainedModel(PieceEncoderPreTrainedModel):
@@ -29,7 +29,7 @@ class EncoderCRFPreTrainedModel(PieceEncoderPreTrainedModel):
         if isinstance(module, LinearChainCRF):
             module.reset_parameters()
         elif isinstance(module, nn.LSTM):
-            initialize_lstm(module)
+            initialise_for_lstm(module)
         else:
             super()._init_weights(module)
 

@@ -1,7 +1,7 @@
 """Bidirectional LSTMs over padded sequences.
 
 Axes:
-    batch     sequences: the bytes of a word, or the words of a sentence
+    batch     sequences: the bytes of a word, or the bytes or words of a sentence
     steps     positions of the longest sequence in the batch
 """
 
@@ -33,26 +33,32 @@ def reverse_each(sequences: Tensor, mask: Tensor) -> Tensor:
     return sequences.gather(1, order[:, :, None].expand_as(sequences))
 
 
-def initialize_lstm(lstm: nn.LSTM) -> None:
+def initialise_for_lstm(module: nn.Module) -> None:
     """
-    Fill the weights of an LSTM that remembers at first: orthogonal recurrences, and 1 as bias of the forget gates.
+    Set the weights of an embedding, an LSTM or a linear layer of a model that reads with LSTMs; leave others alone.
+
+    Called by a model's `_init_weights`. transformers' own initialisation is meant for Transformers: embeddings of a
+    deviation of 0.02 leave an LSTM with hardly any input. These are torch's embeddings, and gates that remember at
+    first.
 
     Args:
-        lstm (`nn.LSTM`):
-            Any. Weights that `from_pretrained` has loaded already stay as they are.
-
-    References:
-        Saxe, McClelland and Ganguli (2014). https://arxiv.org/abs/1312.6120
-        Jozefowicz, Zaremba and Sutskever (2015), section 2.2. https://proceedings.mlr.press/v37/jozefowicz15.html
+        module (`nn.Module`):
+            Any part of the model. Tensors that were loaded already stay as they are.
     """
-    for name, parameter in lstm.named_parameters():
-        if "weight_ih" in name:
-            init.xavier_uniform_(parameter)
-        elif "weight_hh" in name:
-            init.orthogonal_(parameter)
-        else:
-            is_forget_gate = torch.arange(len(parameter)) // lstm.hidden_size == 1
-            init.copy_(parameter, is_forget_gate * 0.5)  # two biases are added up
+    if isinstance(module, nn.Embedding):
+        init.normal_(module.weight)
+    elif isinstance(module, nn.LSTM):
+        for name, parameter in module.named_parameters():
+            if "weight_ih" in name:
+                init.xavier_uniform_(parameter)
+            elif "weight_hh" in name:
+                init.orthogonal_(parameter)
+            else:
+                is_forget_gate = torch.arange(len(parameter)) // module.hidden_size == 1
+                init.copy_(parameter, is_forget_gate * 0.5)  # two biases are added up
+    elif isinstance(module, nn.Linear):
+        init.xavier_uniform_(module.weight)
+        init.zeros_(module.bias)
 
 
 class BiLSTM(nn.Module):

@@ -10,6 +10,9 @@ from transformers import PreTrainedTokenizerFast
 
 PADDING, UNKNOWN = "<pad>", "<unk>"
 
+# What stands in `unit_words` for a unit that belongs to no word: padding, and the space between two words.
+NO_WORD, SPACE = -1, -2
+
 
 def byte_symbols() -> list[str]:
     """
@@ -57,17 +60,18 @@ class SpellingTokenizer(PreTrainedTokenizerFast):
         return cls._around(backend)
 
     @classmethod
-    def of_characters(cls, words: Iterable[str], *, min_count: int = 1) -> "SpellingTokenizer":
+    def of_characters(cls, texts: Iterable[str], *, min_count: int = 1) -> "SpellingTokenizer":
         """
         Tokenizer of the Unicode characters (code points) of a corpus; all others become `<unk>`.
 
         Args:
-            words (`Iterable[str]`):
-                The words of the training texts.
+            texts (`Iterable[str]`):
+                The training texts: words, or, for models of whole sentences, words joined by spaces, so that the
+                space is known too.
             min_count (`int`, *optional*, defaults to 1):
                 Occurrences below which a character is left out.
         """
-        counts = Counter(character for word in words for character in word)
+        counts = Counter(character for text in texts for character in text)
         kept = sorted(character for character, count in counts.items() if count >= min_count)
         vocabulary = {unit: index for index, unit in enumerate([PADDING, UNKNOWN, *kept])}
         backend = Tokenizer(models.WordLevel(vocab=vocabulary, unk_token=UNKNOWN))
@@ -95,7 +99,7 @@ class SpellingTokenizer(PreTrainedTokenizerFast):
         self, sentences: Sequence[Sequence[str]], max_units_per_word: int | None = None
     ) -> dict[str, Tensor]:
         """
-        Batch in which each distinct word is spelled once.
+        Batch in which each distinct word is spelled once. An empty word is refused, and one with a lone surrogate.
 
         Args:
             sentences (`Sequence[Sequence[str]]`):
@@ -107,9 +111,70 @@ class SpellingTokenizer(PreTrainedTokenizerFast):
         Returns:
             `input_ids` of shape `(distinct, units)`, one row for each distinct word, longest first, padded with 0; and
             `word_indices` of shape `(batch, words)`, the row of each word, -1 on padding.
+        """
+        spelled = self._spell(sentences, max_units_per_word)
+        order = sorted(spelled, key=lambda word: -len(spelled[word]))
+        row = {word: position for position, word in enumerate(order)}
+
+        rows = [torch.tensor(spelled[word]) for word in order] or [torch.zeros(1, dtype=torch.long)]
+        indices = [torch.tensor([row[word] for word in sentence], dtype=torch.long) for sentence in sentences]
+        return {
+            "input_ids": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.pad_token_id),
+            "word_indices": torch.nn.utils.rnn.pad_sequence(indices, batch_first=True, padding_value=-1),
+        }
+
+    def encode_sentences(
+        self, sentences: Sequence[Sequence[str]], max_units_per_word: int | None = None
+    ) -> dict[str, Tensor]:
+        """
+        Batch of whole sentences, their words joined by one space. An empty word is refused, and one with a lone
+        surrogate.
+
+        Args:
+            sentences (`Sequence[Sequence[str]]`):
+                The words of each sentence.
+            max_units_per_word (`int`, *optional*):
+                Bytes or characters kept of a word, as in [`~SpellingTokenizer.encode_words`].
+
+        Returns:
+            `input_ids` of shape `(batch, units)`, padded with 0; and `unit_words` of shape `(batch, units)`, the index
+            in its sentence of the word that a unit belongs to, -2 on the space between two words, -1 on padding.
 
         Raises:
-            ValueError: if a word is empty or has a lone surrogate.
+            ValueError: if the space is not in the vocabulary.
+
+        Example:
+            >>> batch = SpellingTokenizer.of_bytes().encode_sentences([["no", "a"], ["a"]])
+            >>> batch["input_ids"].tolist(), batch["unit_words"].tolist()
+            ([[112, 113, 34, 99], [99, 0, 0, 0]], [[0, 0, -2, 1], [0, -1, -1, -1]])
+        """
+        spelled = self._spell(sentences, max_units_per_word)
+        (space,) = self(" ", add_special_tokens=False)["input_ids"]
+        if space == self.unk_token_id:
+            raise ValueError(
+                "The space between words is not in the vocabulary of this tokenizer. Make it of sentences, with "
+                "`SpellingTokenizer.of_characters(' '.join(words) for words in sentences)`."
+            )
+        units: list[list[int]] = []
+        owners: list[list[int]] = []
+        for words in sentences:
+            # A space before each word, of which the first is cut off.
+            units.append([unit for word in words for unit in (space, *spelled[word])][1:])
+            owners.append(
+                [owner for index, word in enumerate(words) for owner in (SPACE, *[index] * len(spelled[word]))][1:]
+            )
+        width = max(1, *map(len, units))
+        return {
+            "input_ids": torch.tensor([row + [self.pad_token_id] * (width - len(row)) for row in units]),
+            "unit_words": torch.tensor([row + [NO_WORD] * (width - len(row)) for row in owners]),
+        }
+
+    def _spell(self, sentences: Sequence[Sequence[str]], max_units_per_word: int | None) -> dict[str, list[int]]:
+        """
+        Units of each distinct word, in order of appearance.
+
+        Raises:
+            ValueError: if one is empty.
         """
         distinct = list(dict.fromkeys(word for sentence in sentences for word in sentence))
         if "" in distinct:
@@ -117,15 +182,7 @@ class SpellingTokenizer(PreTrainedTokenizerFast):
         spelled = self(distinct, add_special_tokens=False)["input_ids"] if distinct else []
         if max_units_per_word is not None:
             spelled = [_shorten(units, max_units_per_word) for units in spelled]
-        order = sorted(range(len(distinct)), key=lambda index: -len(spelled[index]))
-        row = {distinct[index]: position for position, index in enumerate(order)}
-
-        rows = [torch.tensor(spelled[index]) for index in order] or [torch.zeros(1, dtype=torch.long)]
-        indices = [torch.tensor([row[word] for word in sentence], dtype=torch.long) for sentence in sentences]
-        return {
-            "input_ids": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.pad_token_id),
-            "word_indices": torch.nn.utils.rnn.pad_sequence(indices, batch_first=True, padding_value=-1),
-        }
+        return dict(zip(distinct, spelled, strict=True))
 
 
 def _strings(given) -> Iterable[str]:

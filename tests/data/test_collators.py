@@ -8,9 +8,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from hf_polyglot import SpellingTokenizer
-from hf_polyglot.data.collators import PieceCollator, SpellingCollator, collator_for
+from hf_polyglot.data.collators import PieceCollator, SentenceSpellingCollator, SpellingCollator, collator_for
 from hf_polyglot.models.word_pieces import encode_pieces, load_piece_tokenizer
-from tests.models.tiny_models import EXAMPLES, character_pieces, tiny_byte_crf, tiny_slicer
+from tests.models.tiny_models import EXAMPLES, character_pieces, tiny_byte_crf, tiny_charner, tiny_slicer
 
 
 def pieces_of_the_docstring():
@@ -35,6 +35,27 @@ def test_the_piece_collator_makes_the_batch_of_its_docstring():
         "attention_mask": [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]],
         "word_positions": [[1, 2], [6, -1]],
     }
+
+
+def test_the_sentence_collator_makes_the_batch_of_its_docstring():
+    collate = SentenceSpellingCollator(SpellingTokenizer.of_bytes())
+
+    batch = collate([{"tokens": ["no", "a"], "ner_tags": [0, 1]}, {"tokens": ["a"], "ner_tags": [2]}])
+
+    assert {name: tensor.tolist() for name, tensor in batch.items()} == {
+        "labels": [[0, 1], [2, -100]],
+        "input_ids": [[112, 113, 34, 99], [99, 0, 0, 0]],
+        "unit_words": [[0, 0, -2, 1], [0, -1, -1, -1]],
+    }
+
+
+def test_the_sentence_collator_cuts_long_words():
+    tokenizer = SpellingTokenizer.of_bytes()
+
+    batch = SentenceSpellingCollator(tokenizer, max_units_per_word=3)([{"tokens": ["abcdef", "ab"]}])
+
+    assert tokenizer.decode(batch["input_ids"][0]) == "abf ab"
+    assert batch["unit_words"].tolist() == [[0, 0, 0, -2, 1, 1]]
 
 
 def test_a_word_that_the_tokenizer_maps_to_nothing_gets_the_unknown_piece():
@@ -95,6 +116,7 @@ def test_byte_level_encoders_get_a_space_before_each_word(tmp_path):
 
 def test_each_model_gets_its_collator():
     assert type(collator_for(*tiny_byte_crf())) is SpellingCollator
+    assert type(collator_for(*tiny_charner())) is SentenceSpellingCollator
     assert type(collator_for(*tiny_slicer())) is PieceCollator
 
 

@@ -92,6 +92,23 @@ def test_every_word_of_a_batch_finds_its_spelling(bytes_tokenizer, sentences):
         assert len(rows) == len({word for words in sentences for word in words})
 
 
+@given(sentences=st.lists(st.lists(TEXTS.filter(bool), max_size=5), min_size=1, max_size=4))
+@settings(max_examples=100, deadline=None)
+def test_every_unit_of_a_sentence_knows_its_word(bytes_tokenizer, sentences):
+    batch = bytes_tokenizer.encode_sentences(sentences)
+
+    for words, units, owners in zip(sentences, batch["input_ids"], batch["unit_words"], strict=True):
+        assert bytes_tokenizer.decode(units[owners != -1]) == " ".join(words)
+        assert [bytes_tokenizer.decode(units[owners == word]) for word in range(len(words))] == words
+        assert (units[owners == -1] == 0).all()
+        assert bytes_tokenizer.decode(units[owners == -2]) == " " * (len(words) - 1)
+
+
+def test_a_vocabulary_without_the_space_is_refused_for_sentences():
+    with pytest.raises(ValueError, match=r"The space between words is not in the vocabulary .* Make it of sentences"):
+        SpellingTokenizer.of_characters(["ab"]).encode_sentences([["a", "b"]])
+
+
 def test_distinct_words_come_longest_first(bytes_tokenizer):
     batch = bytes_tokenizer.encode_words([["a", "abc", "ab"]])
 

@@ -8,6 +8,8 @@ from transformers import AutoModel, BertConfig, PreTrainedTokenizerFast, set_see
 from hf_polyglot import (
     ByteCRFConfig,
     ByteCRFForTokenClassification,
+    CharNERConfig,
+    CharNERForTokenClassification,
     EncoderCRFConfig,
     EncoderCRFForTokenClassification,
     SlicerConfig,
@@ -73,6 +75,22 @@ def tiny_char_crf(**settings):
     return model, tokenizer
 
 
+def tiny_charner(**settings):
+    set_seed(0)
+    sizes = {"embedding_size": 16, "hidden_size": 20, "num_hidden_layers": 2}
+    # Twenty sentences leave no time to learn what half of a layer says without the other.
+    dropouts = {"unit_dropout": 0.05, "layer_dropout": 0.1, "last_dropout": 0.2}
+    return CharNERForTokenClassification(
+        CharNERConfig(**sizes | dropouts | label_settings() | settings)
+    ), SpellingTokenizer.of_bytes()
+
+
+def tiny_charner_of_characters(**settings):
+    tokenizer = SpellingTokenizer.of_characters(" ".join(words) for words, _ in SENTENCES)
+    model, _ = tiny_charner(units="characters", vocab_size=len(tokenizer), boundaries=True, **settings)
+    return model, tokenizer
+
+
 def tiny_slicer(encoder_settings=None, **settings):
     set_seed(0)
     config = SlicerConfig(
@@ -104,6 +122,7 @@ TINY_MODELS = {
     "byte_crf": tiny_byte_crf,
     "char_crf": tiny_char_crf,
     "byte_crf_of_languages": tiny_byte_crf_of_languages,
+    "charner": tiny_charner,
     "encoder_crf": tiny_encoder_crf,
     "linear_tagger": tiny_linear_tagger,
     "slicer": tiny_slicer,

@@ -18,11 +18,11 @@ from tests.models.tiny_models import saved_encoder
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.py"))
 PRESETS = sorted((ROOT / "recipes" / "presets").glob("*.args"))
-TINY = [
-    "--embedding_size", "16", "--unit_hidden_size", "16", "--hidden_size", "16",
+TRAINING = [
     "--num_train_epochs", "1", "--use_cpu", "true",
     "--max_train_sentences", "40", "--max_test_sentences", "20", "--per_device_train_batch_size", "8",
 ]  # fmt: skip
+TINY = ["--embedding_size", "16", "--unit_hidden_size", "16", "--hidden_size", "16", *TRAINING]
 
 
 def run(recipe, *arguments, env=None, stdin=None):
@@ -134,6 +134,26 @@ def test_column_files_can_be_tagged(trained, tmp_path):
 
     words = [line.split("\t")[0] for line in output.read_text().splitlines()]
     assert [word for word in words if word] == [line.split(" ")[0] for line in source.read_text().splitlines() if line]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("units", ["bytes", "characters"])
+def test_charner_trains_and_what_it_leaves_evaluates_and_predicts(units, tmp_path):
+    folder = tmp_path / "charner"
+    run(
+        "charner.py", "--corpora", *(f"{language}={DEMO_FOLDER / language}" for language in ("swa", "hin")),
+        "--units", units, "--embedding_size", 16, "--hidden_size", 16, "--num_hidden_layers", 2, *TRAINING,
+        "--boundaries", "true", "--output_dir", folder,
+    )  # fmt: skip
+
+    table = run("evaluate.py", "--model", folder, "--corpora", DEMO_FOLDER / "swa")
+    output = run("predict.py", "--model", folder, stdin="Amina alifika Dar es Salaam.\n")
+
+    results = read_results(folder)
+    assert (results["model_type"], results["regime"]) == ("charner", "polyglot")
+    assert "swa" in table
+    assert json.loads(output)["text"] == "Amina alifika Dar es Salaam."
+    assert json.loads((folder / "config.json").read_text())["boundaries"] is True
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from tests.models.tiny_models import (
     LABELS,
     TINY_MODELS,
     tiny_byte_crf,
+    tiny_charner,
     tiny_encoder_crf,
     tiny_linear_tagger,
     tiny_slicer,
@@ -162,6 +163,8 @@ def no_dropout(make_model):
     of_encoder = {"encoder_settings": {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}}
     if make_model is tiny_slicer:
         return {"classifier_dropout": 0} | of_encoder
+    if make_model is tiny_charner:
+        return {"unit_dropout": 0, "layer_dropout": 0, "last_dropout": 0}
     of_words = {"word_dropout": 0, "sentence_dropout": 0}
     return of_words | (
         of_encoder if make_model in (tiny_encoder_crf, tiny_linear_tagger) else {"embedding_dropout": 0}

@@ -1,0 +1,87 @@
+"""Training of a tagger that spells its words: everything that recipes of models without a pretrained encoder share."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from hf_polyglot.models import SpellingTokenizer
+from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.publishing import publish_run
+from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
+from hf_polyglot.training.runs import train_over_seeds
+from hf_polyglot.training.trainer import PolyglotTrainer
+
+
+@dataclass
+class SpellingArguments(CorpusArguments):
+    """What is trained on, and what it is spelled with. Recipes add the sizes of their model."""
+
+    units: str = field(
+        default="bytes", metadata={"help": "What words are spelled with.", "choices": ["bytes", "characters"]}
+    )
+
+
+def spelling_tokenizer(units: str, corpora: RecipeCorpora) -> SpellingTokenizer:
+    """
+    The tokenizer of bytes, or of the characters of the training sentences and the space between their words.
+
+    Args:
+        units (`str`):
+            `"bytes"` or `"characters"`.
+        corpora ([`RecipeCorpora`]):
+            What is trained on.
+    """
+    if units == "bytes":
+        return SpellingTokenizer.of_bytes()
+    sentences = (words for dataset in corpora.train.values() for words in dataset["tokens"])
+    return SpellingTokenizer.of_characters(" ".join(words) for words in sentences)
+
+
+def train_from_scratch(
+    model_class: type[PreTrainedModel],
+    arguments: SpellingArguments,
+    training: PolyglotTrainingArguments,
+    corpora: RecipeCorpora,
+    **settings: Any,
+) -> dict[str, Any]:
+    """
+    Train a model on one language or on many at once, from nothing, over all seeds, and publish the best.
+
+    Args:
+        model_class (`type[PreTrainedModel]`):
+            A tagger that reads what a [`SpellingTokenizer`] makes.
+        arguments ([`SpellingArguments`]):
+            Of the recipe. Those with the name of a field of the model's configuration are its values.
+        training ([`PolyglotTrainingArguments`]):
+            How to train.
+        corpora ([`RecipeCorpora`]):
+            What to train and test on.
+        settings:
+            Further fields of the model's configuration.
+
+    Returns:
+        What `results.json` says.
+    """
+    tokenizer = spelling_tokenizer(arguments.units, corpora)
+    config_class: Any = model_class.config_class
+
+    def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
+        config = config_class(
+            **{name: value for name, value in asdict(arguments).items() if name in config_class.__annotations__},
+            **settings,
+            vocab_size=len(tokenizer),
+            id2label=dict(enumerate(corpora.labels)),
+            label2id={label: index for index, label in enumerate(corpora.labels)},
+        )
+        return PolyglotTrainer(
+            model_class(config),
+            args,
+            processing_class=tokenizer,
+            train_dataset=corpora.train,
+            eval_dataset=corpora.source_validation,
+        )
+
+    runs = train_over_seeds(make_trainer, training, arguments.seeds, corpora.evaluation, corpora.zero_shot_languages)
+    regime = "polyglot" if len(corpora.train) > 1 else "monolingual"
+    return publish_run(runs, arguments, training, corpora, regime=regime)
