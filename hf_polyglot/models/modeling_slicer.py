@@ -13,6 +13,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from transformers import AutoModelForTokenClassification, PreTrainedModel
 from transformers.modeling_outputs import TokenClassifierOutput
 
@@ -45,16 +46,48 @@ def sliced_cross_entropy(vectors: Tensor, weight: Tensor, bias: Tensor, labels: 
     Reference:
         Schmidt, Vulić and Glavaš (2022), section 2. https://aclanthology.org/2022.emnlp-main.740
     """
-    num_slices = vectors.shape[1] // slice_width
-    # n tokens, s slices, h slice_width, l labels
-    logits = torch.einsum(
-        "nsh,lsh->nsl", vectors.unflatten(1, (num_slices, -1)), weight.unflatten(1, (num_slices, -1))
-    )
-    log_normalisers = (logits + bias).float().logsumexp(2).mean(1)  # (tokens,)
-    # The mean over slices of the gold label's score needs no slices: it is the whole classifier's, without bias,
-    # over K.
-    gold = (vectors * weight[labels]).float().sum(1) / num_slices + bias[labels]  # (tokens,)
+    dtype = torch.promote_types(vectors.dtype, torch.float32)
+    vectors, weight, bias = vectors.to(dtype), weight.to(dtype), bias.to(dtype)
+    with torch.autocast(vectors.device.type, enabled=False):
+        log_normalisers = _MeanLogNormaliser.apply(vectors, weight, bias, slice_width)  # (tokens,)
+        # The mean over slices of the gold label's score needs no slices: it is the whole classifier's, without bias,
+        # over their number.
+        gold = (vectors * weight[labels]).sum(1) * slice_width / vectors.shape[1] + bias[labels]  # (tokens,)
     return log_normalisers - gold
+
+
+class _MeanLogNormaliser(torch.autograd.Function):
+    """
+    `1/K sum_k log sum_y exp((v_k W_k + b)[y])` of each token, `(tokens,)`, with its gradient in closed form.
+
+    The gradient is made of the slices' probabilities, the one large tensor that is kept; autograd would keep several,
+    and take twice the time.
+    """
+
+    @staticmethod
+    def forward(ctx, vectors: Tensor, weight: Tensor, bias: Tensor, slice_width: int) -> Tensor:
+        of_slices = vectors.unflatten(1, (-1, slice_width)).transpose(0, 1)  # (slices, tokens, width)
+        weights = weight.unflatten(1, (-1, slice_width)).transpose(0, 1)  # (slices, labels, width)
+        # Labels come before tokens: sums over labels then run over whole rows.
+        scores = torch.matmul(weights, of_slices.mT) + bias[:, None]  # (slices, labels, tokens)
+        highest = scores.amax(1, keepdim=True)
+        probabilities = scores.sub_(highest).exp_()
+        totals = probabilities.sum(1, keepdim=True)
+        probabilities /= totals
+        ctx.save_for_backward(vectors, weight, probabilities)
+        ctx.slice_width = slice_width
+        return (highest + totals.log()).mean(0).squeeze(0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor):
+        vectors, weight, probabilities = ctx.saved_tensors
+        of_slices = vectors.unflatten(1, (-1, ctx.slice_width)).transpose(0, 1)  # (slices, tokens, width)
+        weights = weight.unflatten(1, (-1, ctx.slice_width)).transpose(0, 1)  # (slices, labels, width)
+        of_scores = probabilities * (gradient / len(of_slices))  # (slices, labels, tokens)
+        of_vectors = torch.matmul(of_scores.mT, weights).transpose(0, 1).flatten(1)  # (tokens, hidden)
+        of_weight = torch.matmul(of_scores, of_slices).transpose(0, 1).flatten(1)  # (labels, hidden)
+        return of_vectors, of_weight, of_scores.sum((0, 2)), None
 
 
 class SlicerPreTrainedModel(PieceEncoderPreTrainedModel):

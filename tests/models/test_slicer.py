@@ -41,6 +41,20 @@ def test_sliced_loss_is_the_mean_over_classifiers_of_one_slice(seed, tokens, sli
     torch.testing.assert_close(computed.double(), torch.stack(losses).mean(0), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("width", [1, 2, 6])
+def test_the_gradient_of_the_sliced_loss_is_that_of_its_differences(width):
+    torch.manual_seed(0)
+    vectors, weight, bias = (
+        torch.randn(*shape, dtype=torch.double).requires_grad_() for shape in ((4, 6), (3, 6), (3,))
+    )
+    labels = torch.randint(3, (4,))
+
+    def weighted(vectors, weight, bias):
+        return sliced_cross_entropy(vectors, weight, bias, labels, width) * torch.arange(1, 5)
+
+    assert torch.autograd.gradcheck(weighted, (vectors, weight, bias))
+
+
 def test_one_slice_is_an_ordinary_head():
     torch.manual_seed(0)
     vectors, weight, bias = torch.randn(50, 32), torch.randn(5, 32), torch.randn(5)
