@@ -244,8 +244,13 @@ def test_every_command_of_the_readme_runs(tmp_path):
             capture_output=True, text=True, cwd=tmp_path, env=environment,
         )  # fmt: skip
         assert run.returncode == 0, f"{command}\n{run.stderr[-3000:]}"
-
     assert len(commands) >= 5
+
+    for program in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL):
+        run = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, env=environment
+        )
+        assert run.returncode == 0, f"{program}\n{run.stderr[-3000:]}"
 
 
 def test_the_tables_of_the_readme_are_those_of_its_results():
