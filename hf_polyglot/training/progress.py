@@ -1,10 +1,22 @@
 """What a training run prints: a bar, and a line for each evaluation."""
 
 from transformers import ProgressCallback
+from transformers.trainer_utils import has_length
+
+# Fewer batches are read before a bar could be.
+MIN_BATCHES_OF_BAR = 20
 
 
 class PolyglotProgressCallback(ProgressCallback):
     """Progress bar that prints the loss and one F1 per language, where transformers prints every number it has."""
+
+    def on_prediction_step(self, args, state, control, eval_dataloader=None, **kwargs):
+        """Move the bar of an evaluation, which goes when it is full: each language has one."""
+        if has_length(eval_dataloader) and len(eval_dataloader) < MIN_BATCHES_OF_BAR:
+            return
+        super().on_prediction_step(args, state, control, eval_dataloader=eval_dataloader, **kwargs)
+        if self.prediction_bar is not None:
+            self.prediction_bar.leave = False
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         """Print a log in one line."""
