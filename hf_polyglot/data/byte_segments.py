@@ -275,8 +275,13 @@ class ByteSegments(Dataset):
                 What targets are written with.
             overlap (`int`, *optional*, defaults to 30):
                 Bytes that a segment shares with the next.
+
+        Raises:
+            ValueError: if `overlap` is a whole segment or more.
         """
         size = symbols.segment_bytes
+        if not 0 <= overlap < size:
+            raise ValueError(f"`overlap` is {overlap}; expected 0 to {size - 1}, less than a segment has.")
         return cls(documents, symbols, [segment_starts(len(document.text), size, overlap) for document in documents])
 
     def __len__(self) -> int:
