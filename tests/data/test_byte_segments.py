@@ -155,10 +155,13 @@ def test_tags_come_back_from_the_targets_of_segments(rows, context):
 @settings(deadline=None)
 def test_a_byte_span_is_a_word_span_if_both_its_ends_are_those_of_words_of_one_sentence(rows, data):
     document = WordDocument(rows["tokens"])
-    start = data.draw(st.integers(0, max(0, len(document.text) - 1)))
-    end = data.draw(st.integers(start + 1, len(document.text) + 1))
-    if not any(rows["tokens"]) or end > len(document.text):
+    if not any(rows["tokens"]):
         return
+    # Half of the ends are those of words, of one sentence or of two.
+    last = len(document.text)
+    start = data.draw(st.sampled_from(document.word_starts.tolist()) | st.integers(0, last - 1))
+    ends = [end for end in document.word_ends.tolist() if end > start]
+    end = data.draw((st.sampled_from(ends) if ends else st.nothing()) | st.integers(start + 1, last))
 
     found, stray = document.find_words([(start, end, "PER")])
 

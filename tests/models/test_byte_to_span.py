@@ -215,6 +215,14 @@ def test_texts_alone_and_in_batches_give_the_same_spans():
         assert [span[:3] for span in alone.spans] == [span[:3] for span in read.spans]
         np.testing.assert_allclose(alone.start_probabilities, read.start_probabilities, atol=1e-5)
         assert len(read.start_probabilities) == len(text)
+        by_hand = {
+            (first + start, first + end, entity_type)
+            for first in range(0, len(text), 12)
+            for row in model.generate(segment_ids([text[first : first + 24]]))[:, 1:].tolist()
+            for start, end, entity_type in model.config.symbols.decode(row)
+        }
+        assert {span[:3] for span in read.spans} <= by_hand
+        assert bool(read.spans) == bool(by_hand)
 
 
 def test_the_score_of_a_span_is_the_probability_of_its_symbols():

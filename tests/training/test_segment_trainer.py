@@ -13,6 +13,7 @@ from datasets import concatenate_datasets
 from safetensors.torch import load_file
 
 from hf_polyglot.inference.tagging import tag_words
+from hf_polyglot.models.label_scheme import tags_from_spans
 from hf_polyglot.models.span_symbols import GO
 from hf_polyglot.span_metrics import span_scores, with_stray_spans
 from hf_polyglot.training.runs import score_corpora
@@ -110,12 +111,13 @@ def test_right_symbols_score_one_hundred_and_half_a_word_is_a_wrong_span(tmp_pat
 
 @pytest.mark.parametrize("scheme", ["IOB1", "IOB2", "BIOES", "plain"])
 def test_stray_spans_count_as_predicted_and_as_nothing_else(scheme):
-    gold, predicted = with_stray_spans(["O"], ["O"], ["PER", "PER", "LOC"], scheme)
+    tags = tags_from_spans([(0, 1, "PER")], 1, scheme)
 
-    scores = span_scores([gold], [predicted], scheme=scheme, mode="conlleval")
+    gold, predicted = with_stray_spans(tags, tags, ["PER", "PER", "LOC"], scheme)
 
-    assert (scores.gold, scores.predicted, scores.correct) == (0, 3, 0)
-    assert scores.by_type["PER"]["predicted"] == 2
+    scores = span_scores([gold], [predicted], scheme=scheme)
+    assert (scores.gold, scores.predicted, scores.correct) == (1, 4, 1)
+    assert scores.by_type["PER"]["predicted"] == 3
 
 
 def test_alpha_0_draws_segments_of_a_small_language_as_often(tmp_path):
