@@ -40,6 +40,16 @@ CITATIONS = {
     publisher = "Association for Computational Linguistics",
     url = "https://aclanthology.org/2020.acl-main.720",
 }""",
+    "byte_to_span": """@inproceedings{gillick-etal-2016-multilingual,
+    title = "Multilingual Language Processing From Bytes",
+    author = "Gillick, Dan and Brunk, Cliff and Vinyals, Oriol and Subramanya, Amarnag",
+    booktitle = "Proceedings of the 2016 Conference of the North {A}merican Chapter of the Association for
+        Computational Linguistics: Human Language Technologies",
+    year = "2016",
+    pages = "1296--1306",
+    publisher = "Association for Computational Linguistics",
+    url = "https://aclanthology.org/N16-1155",
+}""",
     "charner": """@inproceedings{kuru-etal-2016-charner,
     title = "{C}har{NER}: Character-Level Named Entity Recognition",
     author = "Kuru, Onur and Can, Ozan Arkan and Yuret, Deniz",
@@ -59,6 +69,7 @@ CITATIONS = {
     url = "https://aclanthology.org/2022.emnlp-main.740",
 }""",
 }
+CITATIONS["encoder_crf"] = CITATIONS["byte_crf"]  # systems of one paper
 
 
 def model_card(results: Mapping[str, Any], *, repo_id: str | None = None) -> ModelCard:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hf_polyglot.models.label_scheme import spans_from_tags, split_tag
+from hf_polyglot.models.label_scheme import spans_from_tags, split_tag, tags_from_spans
 
 if TYPE_CHECKING:
     from transformers import EvalPrediction
@@ -160,6 +160,34 @@ def span_scores_by_language(
         chosen[language][0].append(gold_tags)
         chosen[language][1].append(predicted_tags)
     return {language: span_scores(*tags, scheme=scheme, mode=mode) for language, tags in chosen.items()}
+
+
+def with_stray_spans(
+    gold: Sequence[str], predicted: Sequence[str], stray_types: Sequence[str], scheme: str = "IOB2"
+) -> tuple[list[str], list[str]]:
+    """
+    Tags of a sentence with made-up words behind it, one for each predicted span that is no span of words.
+
+    A model that reads bytes may mark half a word. No tag can say so, and left out it would go unpunished; on a made-up
+    word, outside every gold span, it counts as what it is: a wrong prediction.
+
+    Args:
+        gold (`Sequence[str]`):
+            Tags of the sentence.
+        predicted (`Sequence[str]`):
+            Tags of the same words.
+        stray_types (`Sequence[str]`):
+            Types of the predicted spans that are no spans of words.
+        scheme (`str`, *optional*, defaults to `"IOB2"`):
+            Scheme of the tags.
+
+    Example:
+        >>> with_stray_spans(["B-PER"], ["O"], ["PER"])
+        (['B-PER', 'O', 'O'], ['O', 'O', 'B-PER'])
+    """
+    words = 2 * len(stray_types)
+    spans = [(2 * index + 1, 2 * index + 2, entity_type) for index, entity_type in enumerate(stray_types)]
+    return [*gold, *["O"] * words], [*predicted, *tags_from_spans(spans, words, scheme)]
 
 
 def average_scores(scores: Mapping[str, SpanScores]) -> dict[str, float]:

@@ -18,7 +18,7 @@ from hf_polyglot.data.corpora import load_corpora
 from hf_polyglot.inference.tagging import tag_words
 from hf_polyglot.models.label_scheme import types_of_labels
 from hf_polyglot.result_tables import scores_table
-from hf_polyglot.span_metrics import scores_with_average, span_scores_by_language
+from hf_polyglot.span_metrics import scores_with_average, span_scores_by_language, with_stray_spans
 from hf_polyglot.training.arguments import parse_recipe
 from hf_polyglot.training.recipe_corpora import named_sources, parsed_type_map
 
@@ -62,11 +62,13 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
             raise ValueError(f"The corpus of {language} has no {arguments.split} split, but {', '.join(splits)}.")
         dataset = splits[arguments.split]
         tags = dataset.features["ner_tags"].feature.names
-        gold += [[tags[label] for label in labels] for labels in dataset["ner_tags"]]
         tagged = tag_words(
             model, tokenizer, dataset["tokens"][:], arguments.batch_size, languages=dataset["language"][:]
         )
-        predicted += [list(sentence.tags) for sentence in tagged]
+        for labels, sentence in zip(dataset["ner_tags"], tagged, strict=True):
+            counted = with_stray_spans([tags[label] for label in labels], sentence.tags, sentence.stray_types, scheme)
+            gold.append(counted[0])
+            predicted.append(counted[1])
         languages += [language] * len(dataset)
 
     scores = scores_with_average(

@@ -153,9 +153,32 @@ COLLATORS: dict[str, tuple[type[SpellingCollator] | type[PieceCollator], str]] =
 }
 
 
+class SegmentCollator:
+    """
+    Batches for models that read segments of bytes and write symbols.
+
+    Example:
+        >>> from hf_polyglot.data.byte_segments import ByteDocument, ByteSegments
+        >>> from hf_polyglot.models.span_symbols import SpanSymbols
+        >>> document = ByteDocument(b"in Kano", ((3, 7, "LOC"),))
+        >>> segments = ByteSegments.for_training([document], SpanSymbols(7, ("LOC",)), stride=4)
+        >>> batch = SegmentCollator()([segments[0], segments[1]])
+        >>> {name: tensor.tolist() for name, tensor in batch.items()}  # doctest: +NORMALIZE_WHITESPACE
+        {'labels': [[6, 13, 17, 2], [2, -100, -100, -100]],
+         'input_ids': [[107, 112, 34, 77, 99, 112, 113], [99, 112, 113, 0, 0, 0, 0]]}
+    """
+
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        """The batch of these segments."""
+        pad = torch.nn.utils.rnn.pad_sequence
+        labels = [torch.tensor(example["labels"]) for example in examples if "labels" in example]
+        given = {"labels": pad(labels, batch_first=True, padding_value=PADDING_LABEL)} if labels else {}
+        return given | {"input_ids": pad([example["input_ids"] for example in examples], batch_first=True)}
+
+
 def collator_for(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, label_column: str = "ner_tags"
-) -> SpellingCollator | PieceCollator:
+) -> SpellingCollator | PieceCollator | SegmentCollator:
     """
     The collator whose batches a model reads.
 
@@ -170,6 +193,8 @@ def collator_for(
     Raises:
         ValueError: if the tokenizer is of the other kind.
     """
+    if model.input_form == "byte_segments":
+        return SegmentCollator()
     # By a method: a tokenizer loaded with `trust_remote_code` is of a copy of the class.
     if (model.input_form == "pieces") == hasattr(tokenizer, "encode_words"):
         raise ValueError(

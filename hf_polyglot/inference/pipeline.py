@@ -8,7 +8,14 @@ from typing import Any
 from transformers import AutoModelForTokenClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from hf_polyglot.inference.tagging import entities_of, entity_record, joined_offsets, segment_words, tag_words
+from hf_polyglot.inference.tagging import (
+    entities_of,
+    entity_record,
+    joined_offsets,
+    read_texts,
+    segment_words,
+    tag_words,
+)
 
 TASK = "polyglot-token-classification"
 
@@ -84,6 +91,14 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         return {"text": inputs, "words": words, "offsets": offsets, "language": language}
 
     def _forward(self, model_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if self.model.input_form == "byte_segments":
+            texts, offsets = ([reading[name] for reading in model_inputs] for name in ("text", "offsets"))
+            return [
+                reading | {"tagged": tagged, "entities": entities}
+                for reading, (tagged, entities) in zip(
+                    model_inputs, read_texts(self.model, texts, offsets), strict=True
+                )
+            ]
         sentences = [reading["words"] for reading in model_inputs]
         languages = [reading["language"] for reading in model_inputs]
         tagged = tag_words(self.model, self.tokenizer, sentences, max(1, len(sentences)), languages)
@@ -98,7 +113,9 @@ class PolyglotTokenClassificationPipeline(Pipeline):
                 Text, words, their offsets and their tags.
         """
         text, tagged = model_outputs["text"], model_outputs["tagged"]
-        entities = entities_of(tagged, model_outputs["offsets"], self.model.config.label_scheme)
+        entities = model_outputs.get("entities")
+        if entities is None:
+            entities = entities_of(tagged, model_outputs["offsets"], self.model.config.label_scheme)
         return {
             "text": text,
             "words": list(tagged.words),

@@ -6,6 +6,7 @@ Axes:
     labels    label ids
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,8 +15,11 @@ import torch
 from tokenizers import Regex, pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from hf_polyglot.data.byte_segments import sentence_documents
 from hf_polyglot.data.collators import collator_for
-from hf_polyglot.models.label_scheme import spans_from_tags
+from hf_polyglot.models.label_scheme import spans_from_tags, tags_from_spans
+from hf_polyglot.models.modeling_byte_to_span import ReadBytes
+from hf_polyglot.models.span_symbols import character_boundaries
 
 # Scripts written without spaces between words. Each of their characters is read as a word where text comes
 # unsegmented.
@@ -40,12 +44,16 @@ class TaggedWords:
         tags (`tuple[str, ...]`):
             The tag of each word.
         probabilities (`tuple[float, ...]`):
-            The probability that the model gives to that tag at that word.
+            The probability that the model gives to that tag at that word. By a model that writes spans: that of its
+            span, or, outside every span, that none begins there.
+        stray_types (`tuple[str, ...]`, *optional*):
+            Types of the spans that begin or end within a word, which no tag shows. They count as wrong.
     """
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
     probabilities: tuple[float, ...]
+    stray_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ class Entity:
         word_end (`int`):
             Word behind the last one.
         score (`float`):
-            Mean over its words of the probability of their tags.
+            Mean over its words of the probability of their tags; by a model that writes spans, that of the span.
     """
 
     type: str
@@ -114,13 +122,15 @@ def tag_words(
         sentences (`Sequence[Sequence[str]]`):
             Words of each sentence; of any length, none included.
         batch_size (`int`, *optional*, defaults to 32):
-            Sentences read at once.
+            Sentences read at once; segments, by a model that reads such.
         languages (`Sequence[str]`, *optional*):
             Language of each sentence, for models that tell languages apart.
 
     Returns:
-        `list` of [`TaggedWords`], in the order of `sentences`.
+        `list` of [`TaggedWords`], in the order of `sentences`. A model that reads documents takes them for one.
     """
+    if model.input_form == "byte_segments":
+        return _tag_words_of_documents(model, sentences, batch_size)
     collate = collator_for(model, tokenizer)
     was_training = model.training
     model.eval()
@@ -147,6 +157,105 @@ def tag_words(
             )
     model.train(was_training)
     return tagged
+
+
+def _tag_words_of_documents(
+    model: PreTrainedModel, sentences: Sequence[Sequence[str]], batch_size: int
+) -> list[TaggedWords]:
+    """`tag_words` by a model that reads bytes and writes spans."""
+    documents, rows = sentence_documents({"tokens": sentences}, model.config.context)
+    found = model.find_spans([document.text for document in documents], batch_size)
+    tagged = [TaggedWords(tuple(words), (), ()) for words in sentences]
+    for document, group, read in zip(documents, rows, found, strict=True):
+        score_at = {span.start: span.score for span in read.spans}
+        spans, stray_types = document.find_words(read.spans)
+        for row, first, of_sentence, types in zip(group, document.first_words, spans, stray_types, strict=False):
+            starts, ends = (
+                bounds[first : first + len(sentences[row])] for bounds in (document.word_starts, document.word_ends)
+            )
+            tagged[row] = _tagged(
+                sentences[row],
+                [(start, end, entity_type, score_at[int(starts[start])]) for start, end, entity_type in of_sentence],
+                [_outside_probability(read, start, end) for start, end in zip(starts, ends, strict=True)],
+                types,
+                model.config.label_scheme,
+            )
+    return tagged
+
+
+def read_texts(
+    model: PreTrainedModel,
+    texts: Sequence[str],
+    offsets: Sequence[Sequence[tuple[int, int]]],
+    batch_size: int = 32,
+) -> list[tuple[TaggedWords, list[Entity]]]:
+    """
+    Entities of raw texts by a model that reads bytes, straight from their bytes, and the words that they are.
+
+    A span that begins or ends within a character is no text, and left out. One that begins or ends within a word is an
+    entity like any other, but shows in no tag. Both are among the `stray_types`.
+
+    Args:
+        model (`PreTrainedModel`):
+            Whose `input_form` is `"byte_segments"`.
+        texts (`Sequence[str]`):
+            Texts, each by itself.
+        offsets (`Sequence[Sequence[tuple[int, int]]]`):
+            Characters of each word of each text.
+        batch_size (`int`, *optional*, defaults to 32):
+            Segments read at once.
+    """
+    contents = [text.encode() for text in texts]
+    return [
+        _read_text(text, content, words, read, model.config.label_scheme)
+        for text, content, words, read in zip(
+            texts, contents, offsets, model.find_spans(contents, batch_size), strict=True
+        )
+    ]
+
+
+def _read_text(
+    text: str, content: bytes, offsets: Sequence[tuple[int, int]], read: ReadBytes, scheme: str
+) -> tuple[TaggedWords, list[Entity]]:
+    byte_of = list(character_boundaries(content))
+    character_of = {byte: index for index, byte in enumerate(byte_of)}
+    starts, ends = ([offset[side] for offset in offsets] for side in (0, 1))
+    entities = []
+    word_spans = []
+    stray_types = []
+    for first, end, entity_type, score in read.spans:
+        if first not in character_of or end not in character_of:
+            stray_types.append(entity_type)
+            continue
+        start, stop = character_of[first], character_of[end]
+        word_start, word_end = bisect_right(ends, start), bisect_left(starts, stop)
+        entities.append(Entity(entity_type, start, stop, word_start, word_end, score))
+        if word_start < word_end and starts[word_start] == start and ends[word_end - 1] == stop:
+            word_spans.append((word_start, word_end, entity_type, score))
+        else:
+            stray_types.append(entity_type)
+    outside = [_outside_probability(read, byte_of[start], byte_of[end]) for start, end in offsets]
+    words = [text[start:end] for start, end in offsets]
+    return _tagged(words, word_spans, outside, stray_types, scheme), entities
+
+
+def _outside_probability(read: ReadBytes, start: int, end: int) -> float:
+    """Probability that no span begins in these bytes."""
+    return 1 - float(read.start_probabilities[start:end].max(initial=0))
+
+
+def _tagged(
+    words: Sequence[str],
+    spans: Sequence[tuple[int, int, str, float]],
+    outside: Sequence[float],
+    stray_types: Sequence[str],
+    scheme: str,
+) -> TaggedWords:
+    probabilities = list(outside)
+    for start, end, _, score in spans:
+        probabilities[start:end] = [score] * (end - start)
+    tags = tags_from_spans([span[:3] for span in spans], len(words), scheme)
+    return TaggedWords(tuple(words), tuple(tags), tuple(probabilities), tuple(stray_types))
 
 
 def entities_of(tagged: TaggedWords, offsets: Sequence[tuple[int, int]], scheme: str = "IOB2") -> list[Entity]:

@@ -99,8 +99,7 @@ class PolyglotTrainer(Trainer):
             )
         args = self.args
         self.batch_sampler = PolyglotBatchSampler(
-            self.train_dataset["language"][:],
-            _lengths(self.train_dataset["tokens"][:], self.data_collator),
+            *self.languages_and_lengths(),
             batch_size=args.train_batch_size,
             batches_per_update=args.world_size * args.gradient_accumulation_steps,
             alpha=args.alpha,
@@ -116,6 +115,10 @@ class PolyglotTrainer(Trainer):
             prefetch_factor=args.dataloader_prefetch_factor,
         )
         return self.accelerator.prepare(loader)
+
+    def languages_and_lengths(self) -> tuple[Sequence[str], Sequence[int]]:
+        """Language and length of each training example, by which they are drawn and put together."""
+        return self.train_dataset["language"][:], _lengths(self.train_dataset["tokens"][:], self.data_collator)
 
     def get_decay_parameter_names(self, model) -> list[str]:
         """Names of the parameters that decay: not biases, not norms, and not the CRF, whose scores are no weights."""

@@ -136,6 +136,53 @@ def test_column_files_can_be_tagged(trained, tmp_path):
     assert [word for word in words if word] == [line.split(" ")[0] for line in source.read_text().splitlines() if line]
 
 
+@pytest.fixture(scope="module")
+def trained_on_bytes(tmp_path_factory):
+    """A Byte-to-Span trained for a moment."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny-byte-to-span"
+    output = run(
+        "byte_to_span.py", "--corpora", DEMO_FOLDER / "swa", DEMO_FOLDER / "spa", "--embedding_size", 16,
+        "--hidden_size", 16, "--num_hidden_layers", 2, "--stride", 16, "--optim", "adamw_torch",
+        "--learning_rate", "1e-2", "--num_train_epochs", 1, "--use_cpu", "true", "--max_train_sentences", 40,
+        "--max_test_sentences", 20, "--output_dir", folder,
+    )  # fmt: skip
+    return folder, output
+
+
+@pytest.mark.slow
+def test_byte_to_span_leaves_what_every_training_leaves(trained_on_bytes):
+    folder, output = trained_on_bytes
+
+    results = read_results(folder)
+
+    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md", "span_symbols.py"} <= {
+        path.name for path in folder.iterdir()
+    }
+    assert (results["model_type"], results["regime"]) == ("byte_to_span", "polyglot")
+    assert {"swa", "spa", "average"} == set(results["scores"]["test"])
+    assert results_table(results) in output
+    assert re.search(r"^swa: [\d,]+ segments; [\d,]+ spans", output, flags=re.MULTILINE)
+    assert "gillick" in (folder / "README.md").read_text().lower()
+
+
+@pytest.mark.slow
+def test_byte_to_span_is_evaluated_and_predicts_like_any_model(trained_on_bytes, tmp_path):
+    folder, _ = trained_on_bytes
+    output = tmp_path / "scores.json"
+    text = "他住在北京。\n\nAmina alifika Dar es Salaam.\n"
+
+    run("evaluate.py", "--model", folder, "--corpora", DEMO_FOLDER / "swa", "--output_file", output)
+    records = [json.loads(line) for line in run("predict.py", "--model", folder, stdin=text).splitlines()]
+    lines = run("predict.py", "--model", folder, "--output_format", "conll", stdin=text).splitlines()
+
+    assert set(json.loads(output.read_text())) == {"swa", "average"}
+    assert [record["text"] for record in records] == text.splitlines()
+    for record in records:
+        for entity in record["entities"]:
+            assert record["text"][entity["start"] : entity["end"]] == entity["word"]
+    assert "".join(line.split("\t")[0] for line in lines) == "他住在北京。AminaalifikaDaresSalaam."
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("units", ["bytes", "characters"])
 def test_charner_trains_and_what_it_leaves_evaluates_and_predicts(units, tmp_path):
