@@ -40,7 +40,7 @@ class ByteToSpanConfig(PreTrainedConfig):
             Scheme of the labels: `"IOB1"`, `"IOB2"`, `"BIOES"` or `"plain"`.
 
     Reference:
-        Gillick et al. (2016), sections 3 and 4. https://aclanthology.org/N16-1155
+        Gillick et al. (2016). https://aclanthology.org/N16-1155
         Mueller, Andrews and Dredze (2020), section 4.1. https://aclanthology.org/2020.acl-main.720
     """
 

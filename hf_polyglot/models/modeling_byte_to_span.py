@@ -280,7 +280,7 @@ class ByteToSpanForConditionalGeneration(ByteToSpanPreTrainedModel, GenerationMi
     search, and well-formed ones only; `find_spans` gives the spans of whole texts.
 
     Reference:
-        Gillick et al. (2016), section 3. https://aclanthology.org/N16-1155
+        Gillick et al. (2016). https://aclanthology.org/N16-1155
         Mueller, Andrews and Dredze (2020), section 4.1. https://aclanthology.org/2020.acl-main.720
     """
 

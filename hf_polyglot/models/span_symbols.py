@@ -10,7 +10,7 @@ Axes:
     symbols   ids of symbols
 
 Reference:
-    Gillick et al. (2016), section 3. https://aclanthology.org/N16-1155
+    Gillick et al. (2016). https://aclanthology.org/N16-1155
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -238,7 +238,7 @@ def merge_spans(segments: Iterable[tuple[int, Iterable[ScoredSpan]]]) -> list[Sc
         `list[ScoredSpan]` in bytes of the text, sorted, without overlaps.
 
     Reference:
-        Mueller, Andrews and Dredze (2020), appendix. https://aclanthology.org/2020.acl-main.720
+        Mueller, Andrews and Dredze (2020). https://aclanthology.org/2020.acl-main.720
 
     Example:
         >>> early, late = ScoredSpan(3, 8, "PER", 0.5), ScoredSpan(33, 36, "LOC", 0.9)
