@@ -175,7 +175,7 @@ def _card_data(results: Mapping[str, Any]) -> ModelCardData:
     return ModelCardData(
         # The Hub accepts ISO 639 codes only, and for a base model only one of its own repositories.
         language=[language for language in trained_on if re.fullmatch(r"[a-z]{2,3}", language)] or None,
-        base_model=base_model if re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", base_model) else None,
+        base_model=base_model if _is_hub_id(base_model) else None,
         datasets=sorted(dataset for dataset in datasets if dataset) or None,
         library_name="transformers",
         pipeline_tag="token-classification",
@@ -184,6 +184,10 @@ def _card_data(results: Mapping[str, Any]) -> ModelCardData:
         model_name=results["name"],
         eval_results=evaluation_results(results),
     )
+
+
+def _is_hub_id(name: str) -> bool:
+    return re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name) is not None and not Path(name).exists()
 
 
 def _metric(results: Mapping[str, Any]) -> str:

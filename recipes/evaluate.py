@@ -1,7 +1,7 @@
 """
 Score a trained model on annotated files: precision, recall and F1 of spans, for each language and type.
 
-    accelerate launch recipes/evaluate.py --model runs/byte_crf --corpora ../shared/data/masakhaner1/*
+    python recipes/evaluate.py --model runs/byte_crf --corpora ../shared/data/masakhaner1/*
 
 Needs the folder or Hub id of a model of this package. Tests on the test split unless --split says otherwise.
 """
@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from accelerate import Accelerator
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 import hf_polyglot  # noqa: F401  registers the models
 from hf_polyglot.data.corpora import load_corpora
 from hf_polyglot.inference.tagging import tag_words
-from hf_polyglot.models.label_scheme import types_of_labels
+from hf_polyglot.models.label_scheme import types_of_labels, with_types_mapped
 from hf_polyglot.result_tables import scores_table
 from hf_polyglot.span_metrics import scores_with_average, span_scores_by_language, with_stray_spans
 from hf_polyglot.training.arguments import parse_recipe
@@ -31,7 +32,9 @@ class EvaluateArguments:
     corpora: list[str] = field(
         metadata={"help": "Corpora, each LANGUAGE=SOURCE or a folder named after its language."}
     )
-    type_map: list[str] = field(default_factory=list, metadata={"help": "Entity types to rename, as DATE=O."})
+    type_map: list[str] = field(
+        default_factory=list, metadata={"help": "Entity types to rename in files and predictions, as DATE=O."}
+    )
     split: str = field(default="test", metadata={"help": "Split to score on: train, validation or test."})
     mode: str = field(
         default="conlleval",
@@ -42,12 +45,11 @@ class EvaluateArguments:
 
 
 def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
-    model = AutoModelForTokenClassification.from_pretrained(arguments.model)
+    model = AutoModelForTokenClassification.from_pretrained(arguments.model).to(Accelerator().device)
     tokenizer = AutoTokenizer.from_pretrained(arguments.model)
     scheme = model.config.label_scheme
-    loaded = load_corpora(
-        named_sources(arguments.corpora), type_map=parsed_type_map(arguments.type_map), scheme=scheme
-    )
+    type_map = parsed_type_map(arguments.type_map)
+    loaded = load_corpora(named_sources(arguments.corpora), type_map=type_map, scheme=scheme)
     print(loaded.report)
     unknown = types_of_labels(loaded.report.labels, scheme) - types_of_labels(model.config.id2label.values(), scheme)
     if unknown:
@@ -66,7 +68,8 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
             model, tokenizer, dataset["tokens"][:], arguments.batch_size, languages=dataset["language"][:]
         )
         for labels, sentence in zip(dataset["ner_tags"], tagged, strict=True):
-            counted = with_stray_spans([tags[label] for label in labels], sentence.tags, sentence.stray_types, scheme)
+            found = with_types_mapped(sentence.tags, type_map, scheme)
+            counted = with_stray_spans([tags[label] for label in labels], found, sentence.stray_types, scheme)
             gold.append(counted[0])
             predicted.append(counted[1])
         languages += [language] * len(dataset)

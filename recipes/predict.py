@@ -49,7 +49,8 @@ class PredictArguments:
 def texts_or_words(arguments: PredictArguments) -> Iterator[str | list[str]]:
     """The lines of a text, or the words of each sentence of a column file."""
     if arguments.input_format == "conll":
-        yield from read_words(arguments.input, token_column=arguments.token_column)
+        source = "/dev/stdin" if arguments.input == "-" else arguments.input
+        yield from read_words(source, token_column=arguments.token_column)
     elif arguments.input == "-":
         yield from (line.rstrip("\r\n") for line in sys.stdin)
     else:

@@ -57,7 +57,7 @@ def main(arguments: SlicerArguments, training: PolyglotTrainingArguments) -> dic
                 SlicerForTokenClassification,
                 corpora.labels,
                 slice_width=slice_width,
-                train_classifier=arguments.train_classifier,
+                train_classifier=arguments.train_classifier or slice_width is None,
                 classifier_dropout=arguments.classifier_dropout,
             )
             return PolyglotTrainer(
@@ -83,18 +83,20 @@ def main(arguments: SlicerArguments, training: PolyglotTrainingArguments) -> dic
             name=name,
             base_model=arguments.base_model or arguments.encoder,
         )
-    print(results_summary(list(results.values()), training.output_dir))
+    print(results_summary(results, training.output_dir))
     if corpora.is_demo:
+        trained = "" if arguments.encoder else " and its encoder is not pretrained"
         print(
-            "The embedded corpus is synthetic and its encoder is not pretrained: this shows that everything works, "
-            "and nothing about SLICER.\nThe real thing: accelerate launch recipes/slicer.py --preset "
-            "recipes/presets/slicer-paper.args"
+            f"The embedded corpus is synthetic{trained}: this shows that everything works, and nothing about SLICER.\n"
+            "The real thing: accelerate launch recipes/slicer.py --preset recipes/presets/slicer-paper.args "
+            "--zero_shot_corpora LANGUAGE=FOLDER_OR_HUB_ID ..."
         )
     return results
 
 
 if __name__ == "__main__":
     demo = ["--preset", str(Path(__file__).parent / "presets" / "slicer-demo.args")]
-    main(
-        *parse_recipe(SlicerArguments, PolyglotTrainingArguments, argv=sys.argv[1:] or demo, output_dir="runs/slicer")
-    )
+    # A tiny encoder from scratch learns nothing at the rates of a pretrained one.
+    names_what_to_train = any(word.startswith(("--encoder", "--preset")) for word in sys.argv)
+    argv = sys.argv[1:] if names_what_to_train else demo + sys.argv[1:]
+    main(*parse_recipe(SlicerArguments, PolyglotTrainingArguments, argv=argv, output_dir="runs/slicer"))

@@ -13,7 +13,7 @@ Reference:
     Tjong Kim Sang and Veenstra (1999), who name IOB1 and IOB2. https://aclanthology.org/E99-1023
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 PREFIXES = {"IOB1": "BI", "IOB2": "BI", "BIOES": "BIES", "plain": ""}
@@ -199,6 +199,26 @@ def convert_tags(tags: Sequence[str], source: str, target: str) -> list[str]:
         ['B-PER', 'E-PER', 'O']
     """
     return tags_from_spans(spans_from_tags(tags, source), len(tags), target)
+
+
+def with_types_mapped(tags: Sequence[str], type_map: Mapping[str, str], scheme: str = "IOB2") -> list[str]:
+    """
+    The tags of a sentence with its spans' types renamed.
+
+    Args:
+        tags (`Sequence[str]`):
+            Tag of each word.
+        type_map (`Mapping[str, str]`):
+            New name of each type that changes; `"O"` drops its spans.
+        scheme (`str`, *optional*, defaults to `"IOB2"`):
+            Scheme of the tags.
+
+    Example:
+        >>> with_types_mapped(["B-DATE", "B-PER", "I-PER"], {"DATE": "O", "PER": "PERSON"})
+        ['O', 'B-PERSON', 'I-PERSON']
+    """
+    renamed = ((start, end, type_map.get(kind, kind)) for start, end, kind in spans_from_tags(tags, scheme))
+    return tags_from_spans([span for span in renamed if span[2] != "O"], len(tags), scheme)
 
 
 def labels_for_types(types: Iterable[str], scheme: str) -> list[str]:

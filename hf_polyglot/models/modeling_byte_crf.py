@@ -29,7 +29,7 @@ class ByteCRFPreTrainedModel(PreTrainedModel):
     base_model_prefix = "byte_crf"
     main_input_name = "input_ids"
     input_form = "spelled_words"
-    _keep_in_fp32_modules_strict = {"crf"}
+    _keep_in_fp32_modules_strict = {r"^crf\."}
 
     def _init_weights(self, module):
         if isinstance(module, LinearChainCRF):

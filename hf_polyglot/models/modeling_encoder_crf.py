@@ -23,7 +23,7 @@ class EncoderCRFPreTrainedModel(PieceEncoderPreTrainedModel):
     """What the encoder alone and the tagger share."""
 
     config_class = EncoderCRFConfig
-    _keep_in_fp32_modules_strict = {"crf"}
+    _keep_in_fp32_modules_strict = {r"^crf\."}
 
     def _init_weights(self, module):
         if isinstance(module, LinearChainCRF):

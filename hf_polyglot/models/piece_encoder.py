@@ -65,7 +65,7 @@ class PieceEncoderPreTrainedModel(PreTrainedModel):
             A model of this class, in training mode.
         """
         encoder_config = AutoConfig.from_pretrained(encoder)
-        settings.setdefault("max_pieces", _max_pieces(encoder_config, tokenizer))
+        settings.setdefault("max_pieces", max_pieces_of(encoder_config, tokenizer))
         for special in ("pad_token_id", "bos_token_id", "eos_token_id"):
             settings.setdefault(special, getattr(tokenizer or encoder_config, special, None))
         model = cls(
@@ -216,10 +216,21 @@ def _without_pooler(encoder_config: PreTrainedConfig) -> dict[str, bool]:
     return {"add_pooling_layer": False} if accepts else {}
 
 
-def _max_pieces(encoder_config: PreTrainedConfig, tokenizer) -> int:
-    """Pieces that an encoder reads at once."""
-    # RoBERTa and its kin number positions from the padding id plus 1; the few positions that others lose by this
-    # count do not matter, while one too many fails on the device.
-    positions = getattr(encoder_config, "max_position_embeddings", None) or 512
-    positions -= (getattr(encoder_config, "pad_token_id", None) or 0) + 1
+def max_pieces_of(encoder_config: PreTrainedConfig, tokenizer) -> int:
+    """
+    Pieces that an encoder reads at once.
+
+    Args:
+        encoder_config (`PreTrainedConfig`):
+            Of the encoder.
+        tokenizer (`PreTrainedTokenizerFast`, *optional*):
+            Its maximum length is a bound too.
+    """
+    positions = getattr(encoder_config, "max_position_embeddings", None) or 0
+    if positions <= 0:  # XLNet has -1: any number
+        positions = 512
+    # RoBERTa and its kin number positions from the padding id plus 1, which is 1 or 2; the few that others lose by
+    # this count do not matter, while one too many fails on the device. Others have paddings with large ids.
+    padding = getattr(encoder_config, "pad_token_id", None) or 0
+    positions -= padding + 1 if padding <= 2 else 0
     return min(positions, getattr(tokenizer, "model_max_length", positions))

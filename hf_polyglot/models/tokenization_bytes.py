@@ -92,7 +92,7 @@ class SpellingTokenizer(PreTrainedTokenizerFast):
     def _encode_plus(self, text, text_pair=None, **options):
         for given in (text, text_pair):
             for word in _strings(given):
-                _refuse_surrogates(word)
+                check_text(word)
         return super()._encode_plus(text, text_pair, **options)
 
     def encode_words(
@@ -170,15 +170,9 @@ class SpellingTokenizer(PreTrainedTokenizerFast):
         }
 
     def _spell(self, sentences: Sequence[Sequence[str]], max_units_per_word: int | None) -> dict[str, list[int]]:
-        """
-        Units of each distinct word, in order of appearance.
-
-        Raises:
-            ValueError: if one is empty.
-        """
+        """Units of each distinct word, in order of appearance."""
         distinct = list(dict.fromkeys(word for sentence in sentences for word in sentence))
-        if "" in distinct:
-            raise ValueError("A word is the empty string; a word must have a character. Leave it out, with its label.")
+        check_words(distinct)
         spelled = self(distinct, add_special_tokens=False)["input_ids"] if distinct else []
         if max_units_per_word is not None:
             spelled = [_shorten(units, max_units_per_word) for units in spelled]
@@ -194,7 +188,17 @@ def _strings(given) -> Iterable[str]:
             yield from _strings(part)
 
 
-def _refuse_surrogates(text: str) -> None:
+def check_text(text: str) -> None:
+    """
+    Refuse text that has no UTF-8 bytes.
+
+    Args:
+        text (`str`):
+            A word or a text.
+
+    Raises:
+        ValueError: if it has a lone surrogate.
+    """
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -202,6 +206,23 @@ def _refuse_surrogates(text: str) -> None:
             f"Character {error.start} of {text[:40]!r} is the lone surrogate U+{ord(text[error.start]):04X}, which is "
             "not text and has no UTF-8 bytes. Decode the source with its true encoding, or replace it with U+FFFD."
         ) from None
+
+
+def check_words(words: Iterable[str]) -> None:
+    """
+    Refuse what is no word.
+
+    Args:
+        words (`Iterable[str]`):
+            Words of one sentence or of many.
+
+    Raises:
+        ValueError: if one is empty or has a lone surrogate.
+    """
+    for word in words:
+        if not word:
+            raise ValueError("A word is the empty string; a word must have a character. Leave it out, with its label.")
+        check_text(word)
 
 
 def _shorten(units: list[int], limit: int) -> list[int]:

@@ -14,6 +14,8 @@ from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor
 from transformers import AutoTokenizer, BatchEncoding, PreTrainedTokenizerFast
 
+from .tokenization_bytes import check_words
+
 
 def encode_pieces(tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int) -> dict[str, Tensor]:
     """
@@ -36,7 +38,8 @@ def encode_pieces(tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int
         words)`: the index of each word's first piece in the flattened `input_ids`, -1 on padding.
 
     Raises:
-        ValueError: if the tokenizer is not a fast one, or if `max_pieces` leaves no room for a word.
+        ValueError: if the tokenizer is not a fast one or has no padding piece, or if `max_pieces` leaves no room for a
+            word. Empty words and lone surrogates are refused too.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise ValueError(
@@ -50,6 +53,8 @@ def encode_pieces(tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int
             f"`max_pieces` is {max_pieces}, of which {len(before) + len(after)} are special pieces; expected room for "
             "two pieces at least. Raise `max_pieces`."
         )
+    for words in sentences:
+        check_words(words)
     rows: list[list[int]] = []
     places: list[list[tuple[int, int]]] = []  # (window, piece) of each word's first piece, for each sentence
     for pieces, firsts in _pieces_and_first_pieces(tokenizer, sentences):

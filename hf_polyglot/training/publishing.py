@@ -1,8 +1,9 @@
 """The end of a recipe: results.json, the card, the table on the terminal, and the Hub."""
 
+import dataclasses
 import shlex
 import sys
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
 from hf_polyglot.training.runs import SeedRuns
 
 # Of a run's folder, what is no part of the model: the runs of the single seeds with their checkpoints.
-KEPT_AT_HOME = ["seed-*", "checkpoint-*", "_*"]
+KEPT_AT_HOME = ["seed-*", "checkpoint-*", "_*", "*.bin"]
 
 
 def run_results(
@@ -48,19 +49,13 @@ def run_results(
         base_model (`str`, *optional*):
             The pretrained encoder.
     """
-    defaults = type(training)(output_dir=training.output_dir).to_dict()
-    changed = {
-        key: value
-        for key, value in training.to_dict().items()
-        if value != defaults[key] and "token" not in key and "logging" not in key
-    }
     return {
         "name": name or Path(training.output_dir).name,
         "command": _command(),
         "model_type": runs.trainer.model.config.model_type,
         "regime": regime,
         "base_model": base_model,
-        "arguments": asdict(arguments) | changed,
+        "arguments": dataclasses.asdict(arguments) | changed_arguments(training),
         "data": corpora.to_dict(),
         "seeds": runs.seeds,
         "best_seed": runs.best_seed,
@@ -107,7 +102,7 @@ def publish_run(
     if runs.trainer.is_world_process_zero():
         folder = Path(training.output_dir)
         write_results(folder / "results.json", results)
-        write_model_card(folder, repo_id=training.hub_model_id)
+        write_model_card(folder, repo_id=training.hub_model_id if training.push_to_hub else None)
         if training.push_to_hub:
             api = HfApi(token=training.hub_token)
             repository = api.create_repo(
@@ -118,20 +113,45 @@ def publish_run(
     return results
 
 
-def results_summary(results: dict[str, Any] | list[dict[str, Any]], folder: str) -> str:
+def results_summary(results: Mapping[str, Any] | Mapping[str, Mapping[str, Any]], folder: str | Path) -> str:
     """
     Table of the test scores, by how much several runs differ from the first, and where the models lie.
 
     Args:
-        results (`dict` or `list[dict]`):
-            As in `results.json`; several runs stand side by side.
-        folder (`str`):
+        results (`Mapping`):
+            As in `results.json`; or several runs, to stand side by side, by the name of their folder below `folder`.
+        folder (`str` or `Path`):
             Where they were written.
     """
-    tables = [results_table(results)]
-    if isinstance(results, list) and len(results) > 1:
-        tables.append(differences_table(results[0], results[1:]))
-    return "\n" + "\n\n".join([*tables, f"Model, results.json and card: {folder}"])
+    if "scores" in results:
+        tables, folders = [results_table(results)], [Path(folder)]
+    else:
+        runs = list(results.values())
+        tables = [results_table(runs), *([differences_table(runs[0], runs[1:])] if len(runs) > 1 else [])]
+        folders = [Path(folder) / name for name in results]
+    places = "\n".join(f"Model, results.json and card: {place}" for place in folders)
+    return "\n" + "\n\n".join([*tables, places])
+
+
+def changed_arguments(training: PolyglotTrainingArguments) -> dict[str, Any]:
+    """
+    Those arguments of the trainer that differ from their defaults, tokens left out.
+
+    Args:
+        training ([`PolyglotTrainingArguments`]):
+            Of the run.
+    """
+    # Not from a second instance: to make one resets the state of accelerate, and with it the choice of the device.
+    defaults = {setting.name: _default(setting) for setting in dataclasses.fields(training)}
+    return {
+        key: value
+        for key, value in training.to_dict().items()
+        if value != defaults.get(key) and "token" not in key and "logging" not in key
+    }
+
+
+def _default(setting: dataclasses.Field) -> Any:
+    return setting.default if setting.default_factory is dataclasses.MISSING else setting.default_factory()
 
 
 def _command() -> str:
@@ -139,4 +159,16 @@ def _command() -> str:
     program = Path(sys.argv[0])
     if program.is_absolute() and program.is_relative_to(Path.cwd()):
         program = program.relative_to(Path.cwd())
-    return shlex.join(["accelerate", "launch", str(program), *sys.argv[1:]])
+    return shlex.join(["accelerate", "launch", str(program), *_without_tokens(sys.argv[1:])])
+
+
+def _without_tokens(words: Sequence[str]) -> list[str]:
+    """A command line whose `--hub_token` is made unreadable: it is written into what is published."""
+    flags = [word.partition("=")[0] for word in words]
+    hidden = []
+    for word, flag, previous in zip(words, flags, ["", *words], strict=False):
+        if previous == "--hub_token":
+            hidden.append("...")
+        else:
+            hidden.append(f"{flag}=..." if flag == "--hub_token" and "=" in word else word)
+    return hidden

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from hf_polyglot.data.corpora import CorpusReport, fingerprint, load_corpora
+from hf_polyglot.data.corpora import HUB_NAME, CorpusReport, fingerprint, load_corpora
 from hf_polyglot.data.demo import DEMO_FOLDER, SOURCE_LANGUAGES, ZERO_SHOT_LANGUAGES
+from hf_polyglot.results import AVERAGES
 
 
 @dataclass
@@ -32,6 +33,21 @@ class CorpusArguments:
     type_map: list[str] = field(
         default_factory=list,
         metadata={"help": "Entity types to rename, as DATE=O (outside every entity) or PERSON=PER."},
+    )
+    token_column: str | None = field(
+        default=None,
+        metadata={"help": "Column of the words: number in files, from 0, or name. Default: found."},
+    )
+    tag_column: str | None = field(
+        default=None,
+        metadata={"help": "Column of the tags: number in files, from 0, or name. Default: found."},
+    )
+    separator: str | None = field(
+        default=None,
+        metadata={"help": "What splits the columns of files. Default: found.", "choices": ["tab", "space"]},
+    )
+    source_scheme: str | None = field(
+        default=None, metadata={"help": "Tag scheme of the sources: IOB1, IOB2, BIOES or plain. Default: found."}
     )
     max_train_sentences: int | None = field(
         default=None, metadata={"help": "Training sentences kept of each language, drawn at random. Default: all."}
@@ -58,17 +74,24 @@ def named_sources(given: Sequence[str]) -> dict[str, str]:
             As on the command line.
 
     Raises:
-        ValueError: if a language is named twice, or a pattern matches no folder.
+        ValueError: if a language is named twice, or has no name: a pattern matches no folder, or a source is none.
 
     Example:
-        >>> named_sources(["swa=data/swa", "data/masakhaner/yor"])
-        {'swa': 'data/swa', 'yor': 'data/masakhaner/yor'}
+        >>> named_sources(["swa=data/swa", "eng=unimelb-nlp/wikiann:en"])
+        {'swa': 'data/swa', 'eng': 'unimelb-nlp/wikiann:en'}
     """
     sources: dict[str, str] = {}
     for source in given:
         language, equals, path = source.partition("=")
+        if "/" in language:  # the "=" is part of a path
+            language, equals, path = source, "", ""
         for folder in [path] if equals else _expanded(source):
-            name = language if equals else Path(folder).name
+            name = language if equals else Path(folder).resolve().name
+            if not equals and not Path(folder).is_dir():
+                raise ValueError(
+                    f"{source!r} is no folder, which would give its name to a language. Correct the path, or give "
+                    f"LANGUAGE=SOURCE, as swa={source}."
+                )
             if name in sources:
                 raise ValueError(
                     f"The language {name!r} has two corpora, {sources[name]} and {folder}. Leave one out."
@@ -112,6 +135,8 @@ def parsed_type_map(given: Sequence[str]) -> dict[str, str]:
     for old, _, new in pairs:
         if not old or not new:
             raise ValueError(f"The type map {list(given)} is not made of OLD=NEW, such as DATE=O.")
+    if len({old for old, _, _ in pairs}) < len(pairs):
+        raise ValueError(f"The type map {list(given)} renames a type twice. Name each type once.")
     return {old: new for old, _, new in pairs}
 
 
@@ -133,8 +158,8 @@ class RecipeCorpora:
             What was read, mapped, repaired and left out.
         is_demo (`bool`):
             True for the embedded corpus.
-        description (`dict[str, str]`):
-            `source` and `license` of the corpora, those that are known.
+        descriptions (`dict[str, dict[str, str]]`):
+            `source` and `license` of each language's corpus, those that are known.
     """
 
     train: dict[str, Dataset]
@@ -143,7 +168,7 @@ class RecipeCorpora:
     labels: list[str]
     report: CorpusReport
     is_demo: bool
-    description: dict[str, str]
+    descriptions: dict[str, dict[str, str]]
 
     @property
     def source_validation(self) -> dict[str, Dataset]:
@@ -160,7 +185,7 @@ class RecipeCorpora:
                 for split, datasets in splits.items()
                 if language in datasets
             }
-            | self.description
+            | self.descriptions[language]
             for language in languages
         }
 
@@ -184,13 +209,25 @@ def load_recipe_corpora(arguments: CorpusArguments) -> RecipeCorpora:
     zero_shot = named_sources(arguments.zero_shot_corpora)
     if is_demo and not zero_shot:
         zero_shot = {language: demo[language] for language in ZERO_SHOT_LANGUAGES}
+    reserved = sorted({*training, *zero_shot} & {*AVERAGES})
+    if reserved:
+        raise ValueError(
+            f"A language is called {', '.join(reserved)}, which results.json keeps for averages. Give it another name."
+        )
     twice = sorted(set(training) & set(zero_shot))
     if twice:
         raise ValueError(
             f"Trained on and zero-shot at once: {', '.join(twice)}. A zero-shot language is tested on only."
         )
 
-    loaded = load_corpora(training | zero_shot, type_map=parsed_type_map(arguments.type_map))
+    loaded = load_corpora(
+        training | zero_shot,
+        type_map=parsed_type_map(arguments.type_map),
+        separator={"tab": "\t", "space": " "}.get(arguments.separator or ""),
+        token_column=_column(arguments.token_column),
+        tag_column=_column(arguments.tag_column),
+        source_scheme=arguments.source_scheme,
+    )
     for language in training | zero_shot:
         needed = ("train", "validation", "test") if language in training else ("test",)
         missing = [split for split in needed if split not in loaded.corpora[language]]
@@ -199,6 +236,12 @@ def load_recipe_corpora(arguments: CorpusArguments) -> RecipeCorpora:
     description = {"source": arguments.data_source, "license": arguments.data_license}
     if is_demo:
         description = {"source": "the synthetic corpus embedded in hf_polyglot", "license": "Apache-2.0"}
+    sources = {} if is_demo else training | zero_shot
+    described = {
+        language: {key: value for key, value in description.items() if value is not None}
+        | ({"source": sources[language]} if _is_hub_name(sources.get(language)) else {})
+        for language in training | zero_shot
+    }
     return RecipeCorpora(
         train={
             language: _drawn(loaded.corpora[language]["train"], arguments.max_train_sentences) for language in training
@@ -215,8 +258,17 @@ def load_recipe_corpora(arguments: CorpusArguments) -> RecipeCorpora:
         labels=loaded.report.labels,
         report=loaded.report,
         is_demo=is_demo,
-        description={key: value for key, value in description.items() if value is not None},
+        descriptions=described,
     )
+
+
+def _is_hub_name(source: str | None) -> bool:
+    return source is not None and not Path(source).exists() and HUB_NAME.fullmatch(source) is not None
+
+
+def _column(given: str | None) -> int | str | None:
+    """A column's number, or its name."""
+    return int(given) if given is not None and given.lstrip("-").isdigit() else given
 
 
 def _drawn(dataset: Dataset, most: int | None) -> Dataset:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -31,7 +32,7 @@ class SeedRuns:
         seconds (`float`):
             Wall-clock time of all of it.
         peak_memory_bytes (`int`):
-            Largest memory in use, of the GPU or, without one, of the process.
+            Largest memory in use: of the GPU, or, on a CPU, of the whole process so far.
         trainer ([`PolyglotTrainer`]):
             That of the best seed.
     """
@@ -110,8 +111,14 @@ def train_over_seeds(
         ValueError: if there is no seed, or the same one twice.
     """
     if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"`seeds` is {list(seeds)}; expected one or more, each once.")
+        raise ValueError(f"`seeds` is {list(seeds)}; expected one or more, each once. Name every seed once.")
+    if training.seed not in (type(training).seed, *seeds):
+        raise ValueError(
+            f"`seed` is {training.seed} and `seeds` is {list(seeds)}; expected the seeds in one place. Use `--seeds`."
+        )
     started = time.perf_counter()
+    if training.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(training.device)
     scores: dict[str, list[dict[str, Any]]] = {split: [] for split in evaluation}
     best_f1, best_seed = -1.0, seeds[0]
     best_trainer: PolyglotTrainer
@@ -136,13 +143,23 @@ def train_over_seeds(
         seeds=list(seeds),
         best_seed=best_seed,
         seconds=time.perf_counter() - started,
-        peak_memory_bytes=peak_memory_bytes(),
+        peak_memory_bytes=peak_memory_bytes(training.device),
         trainer=best_trainer,
     )
 
 
 def _checkpoint_to_resume(arguments: PolyglotTrainingArguments) -> str | None:
-    """The last checkpoint of this seed, if the run is to be resumed and has one."""
-    if not arguments.resume_from_checkpoint or not Path(arguments.output_dir).is_dir():
-        return None
-    return get_last_checkpoint(arguments.output_dir)
+    """
+    The last checkpoint of this seed, if the run is to be resumed and has one; a seed that has none begins anew.
+
+    Raises:
+        ValueError: if the flag names a checkpoint: each seed has its own.
+    """
+    resume = str(arguments.resume_from_checkpoint or "false").lower()
+    if resume not in ("true", "false"):
+        raise ValueError(
+            f"`resume_from_checkpoint` is {arguments.resume_from_checkpoint!r}; expected true or false. Each seed "
+            f"goes on from the last checkpoint in its own folder, such as {arguments.output_dir}."
+        )
+    has_begun = resume == "true" and Path(arguments.output_dir).is_dir()
+    return get_last_checkpoint(arguments.output_dir) if has_begun else None

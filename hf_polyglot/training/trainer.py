@@ -44,7 +44,7 @@ class PolyglotTrainer(Trainer):
             Further arguments of [`Trainer`].
 
     Raises:
-        ValueError: if one process sees several GPUs.
+        ValueError: if one process sees several GPUs, or if the labels of a data set are not those of the model.
     """
 
     control: TrainerControl
@@ -70,6 +70,9 @@ class PolyglotTrainer(Trainer):
             )
         config: Any = model.config
         labels = [config.id2label[index] for index in range(config.num_labels)]
+        for given in (train_dataset, eval_dataset):
+            for dataset in given.values() if isinstance(given, Mapping) else [given]:
+                _check_labels(dataset, label_column, labels)
         super().__init__(
             model,
             args,
@@ -82,7 +85,7 @@ class PolyglotTrainer(Trainer):
         )
         self.add_callback(_EpochOfSampler(self))
         if args.early_stopping_patience is not None:
-            self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
+            self.add_callback(_EarlyStoppingByAverage(args.early_stopping_patience))
         if self.pop_callback(ProgressCallback):
             self.add_callback(PolyglotProgressCallback())
 
@@ -100,7 +103,7 @@ class PolyglotTrainer(Trainer):
         args = self.args
         self.batch_sampler = PolyglotBatchSampler(
             *self.languages_and_lengths(),
-            batch_size=args.train_batch_size,
+            batch_size=self._train_batch_size,
             batches_per_update=args.world_size * args.gradient_accumulation_steps,
             alpha=args.alpha,
             seed=args.seed if args.data_seed is None else args.data_seed,
@@ -122,7 +125,7 @@ class PolyglotTrainer(Trainer):
 
     def get_decay_parameter_names(self, model) -> list[str]:
         """Names of the parameters that decay: not biases, not norms, and not the CRF, whose scores are no weights."""
-        return [name for name in super().get_decay_parameter_names(model) if "crf." not in name]
+        return [name for name in super().get_decay_parameter_names(model) if not name.startswith("crf.")]
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         """The optimizer, with `head_learning_rate` for the parameters outside the encoder."""
@@ -144,6 +147,12 @@ class PolyglotTrainer(Trainer):
             return outputs.loss, None, None
         decoded = self.accelerator.unwrap_model(model).decode(outputs, labels != -100)
         return outputs.loss, decoded, labels
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        # A pickle, which transformers writes and never reads. What it says is in results.json.
+        if self.args.should_save:
+            Path(output_dir or self.args.output_dir, "training_args.bin").unlink(missing_ok=True)
 
     def create_model_card(self, *arguments, **options) -> None:
         """Write the card of results.json, if the run has left one; `push_to_hub` calls this before it uploads."""
@@ -181,6 +190,14 @@ class PolyglotTrainer(Trainer):
         return metrics
 
 
+class _EarlyStoppingByAverage(EarlyStoppingCallback):
+    """Waits for the average: every language's own evaluation lacks it, and would be taken for a mistake."""
+
+    def on_evaluate(self, args, state, control, metrics, **kwargs):
+        if f"eval_{args.metric_for_best_model.removeprefix('eval_')}" in metrics:
+            super().on_evaluate(args, state, control, metrics, **kwargs)
+
+
 class _EpochOfSampler(TrainerCallback):
     """Tells the sampler the epoch: on resuming within one, accelerate tells it to several processes too late."""
 
@@ -198,6 +215,22 @@ def _give_own_rate(optimizer: torch.optim.Optimizer, parameters: set[nn.Paramete
         group["params"] = [parameter for parameter in group["params"] if parameter not in parameters]
         optimizer.add_param_group({**group, "params": moved, "lr": learning_rate})
     optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
+
+
+def _check_labels(dataset: Any, label_column: str, labels: list[str]) -> None:
+    """
+    Refuse a data set whose label ids stand for other tags than the model's.
+
+    Raises:
+        ValueError: if they do.
+    """
+    feature = (getattr(dataset, "features", None) or {}).get(label_column)
+    names = getattr(getattr(feature, "feature", None), "names", None)
+    if names is not None and list(names) != labels:
+        raise ValueError(
+            f"The ids in `{label_column}` stand for {', '.join(names)}; expected the model's labels in their order, "
+            f"{', '.join(labels)}. Give the model's configuration these labels, or cast the column."
+        )
 
 
 def _concatenated(dataset):

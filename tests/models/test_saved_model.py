@@ -120,11 +120,13 @@ def test_a_new_label_set_keeps_the_rest_of_the_model(saved):
 
 
 def test_weights_in_bfloat16_keep_the_crf_in_float32(saved):
-    model, _, folder = saved
+    model, tokenizer, folder = saved
 
     loaded = AutoModelForTokenClassification.from_pretrained(folder, dtype=torch.bfloat16)
 
     assert loaded.classifier.weight.dtype == torch.bfloat16
+    assert loaded.get_input_embeddings().weight.dtype == torch.bfloat16
+    assert loaded(**collator_for(loaded, tokenizer)(EXAMPLES[:4])).loss.isfinite()
     if hasattr(loaded, "crf"):
         assert all(tensor.dtype == torch.float32 for tensor in loaded.crf.state_dict().values())
         assert torch.equal(loaded.crf.transition_penalty < -9_000, model.crf.transition_penalty < -9_000)

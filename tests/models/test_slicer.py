@@ -1,5 +1,7 @@
 """The sliced loss against a loop over slices, and SLICER against the heads it generalises."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -17,6 +19,7 @@ from transformers import (
 from hf_polyglot import SlicerConfig, SlicerForTokenClassification
 from hf_polyglot.data.collators import collator_for
 from hf_polyglot.models.modeling_slicer import sliced_cross_entropy
+from hf_polyglot.models.piece_encoder import max_pieces_of
 
 from .tiny_models import EXAMPLES, LABELS, character_pieces, label_settings, saved_encoder, tiny_slicer
 
@@ -209,3 +212,25 @@ def test_long_sentences_are_read_in_windows_and_keep_every_word():
     ]
     assert first_pieces == [character_pieces().tokenize(word)[0] for word in words]
     assert model(**batch).logits.shape == (2, 80, 5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "pieces"),
+    [
+        ({"pad_token_id": 1, "max_position_embeddings": 514}, 512),  # RoBERTa
+        ({"pad_token_id": 0, "max_position_embeddings": 512}, 511),  # BERT
+        ({"pad_token_id": 50_283, "max_position_embeddings": 8192}, 8192),  # ModernBERT
+        ({"pad_token_id": 5, "max_position_embeddings": -1}, 512),  # XLNet
+    ],
+)
+def test_an_encoder_reads_as_many_pieces_as_it_has_positions(settings, pieces):
+    assert max_pieces_of(SimpleNamespace(**settings), None) == pieces
+
+
+def test_empty_words_are_refused():
+    model, tokenizer = tiny_slicer()
+
+    with pytest.raises(ValueError, match="A word is the empty string"):
+        model.prepare_words(tokenizer, [["a", ""]])
+    with pytest.raises(ValueError, match=r"lone surrogate U\+D800"):
+        model.prepare_words(tokenizer, [["a\ud800"]])

@@ -1,5 +1,6 @@
 """Command lines, presets, and the corpora that they name."""
 
+import re
 from dataclasses import dataclass, field
 
 import pytest
@@ -48,12 +49,38 @@ def test_folders_are_named_after_their_language(tmp_path):
     with pytest.raises(ValueError, match="No folder matches"):
         named_sources([f"{tmp_path}/z*"])
     with pytest.raises(ValueError, match="'swa' has two corpora"):
-        named_sources(["swa=a", "b/swa"])
+        named_sources(["swa=a", f"{tmp_path}/swa"])
+
+
+@pytest.mark.parametrize("source", ["unimelb-nlp/wikiann:en", "data/{split}.txt", "data/x=1/swa"])
+def test_what_is_no_folder_names_no_language(source):
+    with pytest.raises(ValueError, match=f"{re.escape(source)}' is no folder.* as swa="):
+        named_sources([source])
 
 
 def test_type_maps_are_pairs():
     with pytest.raises(ValueError, match="is not made of OLD=NEW"):
         parsed_type_map(["DATE"])
+    with pytest.raises(ValueError, match="renames a type twice"):
+        parsed_type_map(["DATE=O", "DATE=TIME"])
+
+
+def test_a_language_must_not_be_called_like_an_average(tmp_path):
+    with pytest.raises(ValueError, match="A language is called average"):
+        load_recipe_corpora(CorpusArguments(corpora=[f"average={tmp_path}"]))
+
+
+def test_columns_and_scheme_reach_the_reader(tmp_path):
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.txt").write_text("1 B-PER Amina\n2 O lives\n\n")
+
+    corpora = load_recipe_corpora(
+        CorpusArguments(
+            corpora=[f"swa={tmp_path}"], token_column="2", tag_column="1", separator="space", source_scheme="IOB2"
+        )
+    )
+
+    assert corpora.train["swa"][0]["tokens"] == ["Amina", "lives"]
 
 
 def test_without_corpora_the_embedded_one_is_used():

@@ -1,4 +1,4 @@
-"""What `Trainer.push_to_hub` uploads."""
+"""What is published of a run."""
 
 import json
 import subprocess
@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from hf_polyglot.training import publishing
 from tests.hub_server import FakeHub
 from tests.test_results import zero_shot_results
+
+from .test_trainer import training_arguments
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,4 +54,25 @@ def test_the_trainer_pushes_model_code_tokenizer_results_and_card(name, own_code
     assert {"config.json", "model.safetensors", "tokenizer.json", "results.json", own_code} <= set(files)
     card = files["README.md"].decode()
     assert "model-index" in card and "40.00" in card and 'from_pretrained("me/tiny"' in card
-    assert not [path for path in files if path.startswith("checkpoint-")]
+    assert not [path for path in files if path.startswith("checkpoint-") or path.endswith((".bin", ".pt", ".pth"))]
+
+
+@pytest.mark.parametrize("words", [["--hub_token", "hf_secret"], ["--hub_token=hf_secret"]])
+def test_no_token_is_written_into_the_command(words, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["recipes/byte_crf.py", "--seeds", "1", *words, "--push_to_hub", "true"])
+
+    command = publishing._command()
+
+    assert "hf_secret" not in command
+    assert command.startswith("accelerate launch recipes/byte_crf.py --seeds 1 --hub_token")
+    assert command.endswith("--push_to_hub true")
+
+
+def test_the_arguments_that_are_kept_are_those_that_were_changed(tmp_path):
+    training = training_arguments(tmp_path, learning_rate=0.5, alpha=0.0)
+
+    kept = publishing.changed_arguments(training)
+
+    assert {"learning_rate": 0.5, "alpha": 0.0, "use_cpu": True}.items() <= kept.items()
+    assert "weight_decay" not in kept
+    assert not [name for name in kept if "token" in name]

@@ -1,0 +1,77 @@
+"""Runs over several seeds: which model is kept, and what is refused."""
+
+import pytest
+
+from hf_polyglot.training import runs
+from hf_polyglot.training.runs import train_over_seeds
+
+from .test_trainer import CORPORA, training_arguments
+
+
+class SeedTrainer:
+    """Stands for a trainer: its dev F1 is given by its seed, and its model is that number."""
+
+    def __init__(self, args):
+        self.args = args
+
+    def train(self, resume_from_checkpoint=None):
+        self.resumed_from = resume_from_checkpoint
+
+    def save_model(self, folder):
+        SeedTrainer.saved = (folder, self.args.seed)
+
+
+def scores_of_seeds(source, zero_shot):
+    def score(trainer, datasets, zero_shot_languages):
+        seed = trainer.args.seed
+        scores = {"swa": {"f1": source[seed]}, "yor": {"f1": zero_shot[seed]}}
+        mean = {"f1": (source[seed] + zero_shot[seed]) / 2}
+        return scores | {"average": mean, "average_source": scores["swa"], "average_zero_shot": scores["yor"]}
+
+    return score
+
+
+def test_the_best_seed_on_dev_is_kept_and_unseen_languages_have_no_say(tmp_path, monkeypatch):
+    # By the average over all languages, seed 3 would be the best.
+    scores = scores_of_seeds({1: 70.0, 2: 72.0, 3: 71.0}, {1: 10.0, 2: 5.0, 3: 60.0})
+    monkeypatch.setattr(runs, "score_corpora", scores)
+
+    outcome = train_over_seeds(
+        SeedTrainer, training_arguments(tmp_path), [1, 2, 3], {"validation": CORPORA}, zero_shot_languages=["yor"]
+    )
+
+    assert outcome.best_seed == 2
+    assert SeedTrainer.saved == (str(tmp_path), 2)
+    assert outcome.scores["validation"]["swa"]["f1"]["values"] == [70.0, 72.0, 71.0]
+    assert outcome.trainer.args.output_dir == str(tmp_path)
+
+
+@pytest.mark.parametrize(("seeds", "message"), [([], r"`seeds` is \[\]"), ([1, 1], r"`seeds` is \[1, 1\]")])
+def test_seeds_come_once_each(tmp_path, seeds, message):
+    with pytest.raises(ValueError, match=message):
+        train_over_seeds(SeedTrainer, training_arguments(tmp_path), seeds, {})
+
+
+def test_a_seed_beside_the_seeds_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"`seed` is 7 and `seeds` is \[1\].*Use `--seeds`"):
+        train_over_seeds(SeedTrainer, training_arguments(tmp_path, seed=7), [1], {})
+
+
+@pytest.mark.parametrize(("given", "expected"), [("true", "checkpoint-8"), ("false", None), (None, None)])
+def test_each_seed_resumes_from_its_own_last_checkpoint(tmp_path, monkeypatch, given, expected):
+    monkeypatch.setattr(runs, "score_corpora", scores_of_seeds({1: 1.0}, {1: 1.0}))
+    (tmp_path / "seed-1" / "checkpoint-8").mkdir(parents=True)
+
+    outcome = train_over_seeds(
+        SeedTrainer, training_arguments(tmp_path, resume_from_checkpoint=given), [1], {"validation": CORPORA}
+    )
+
+    resumed = outcome.trainer.resumed_from
+    assert resumed == (expected and str(tmp_path / "seed-1" / expected))
+
+
+def test_resuming_from_one_checkpoint_for_all_seeds_is_refused(tmp_path):
+    arguments = training_arguments(tmp_path, resume_from_checkpoint="runs/old/checkpoint-3")
+
+    with pytest.raises(ValueError, match="`resume_from_checkpoint` is 'runs/old/checkpoint-3'; expected"):
+        train_over_seeds(SeedTrainer, arguments, [1], {"validation": CORPORA})
