@@ -55,12 +55,15 @@ def main() -> None:
         "input_ids": torch.randint(5, 10_000, shape, device=arguments.device),
         "labels": torch.randint(7, shape, device=arguments.device),
     }
+    # Every piece is a word here, so that SLICER takes the way that the trainer's batches take.
+    word_positions = torch.arange(batch["input_ids"].numel(), device=arguments.device).view(shape)
+    batches = {name: batch | ({} if name == "stock" else {"word_positions": word_positions}) for name in contestants}
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for model in contestants.values():
-        step_seconds(model.to(arguments.device).train(), batch)
+    for name, model in contestants.items():
+        step_seconds(model.to(arguments.device).train(), batches[name])
     for _ in range(arguments.steps):
         for name, model in contestants.items():  # in turns, so that a slow moment of the machine hits all alike
-            seconds[name].append(step_seconds(model, batch))
+            seconds[name].append(step_seconds(model, batches[name]))
     print(
         f"{shape[0]} x {shape[1]} pieces, {arguments.device}, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}, transformers {transformers.__version__}, Python {platform.python_version()}"

@@ -36,10 +36,10 @@ class ByteCRFArguments(SpellingArguments):
 
 def main(arguments: ByteCRFArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
     corpora = load_recipe_corpora(arguments)
-    print(corpora.report)
+    training.print(corpora.report)
     languages = list(corpora.train) if arguments.language_transitions else None
     results = train_from_scratch(ByteCRFForTokenClassification, arguments, training, corpora, languages=languages)
-    print(results_summary(results, training.output_dir))
+    training.print(results_summary(results, training.output_dir))
     return results
 
 

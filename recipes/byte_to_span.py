@@ -49,7 +49,7 @@ class ByteToSpanArguments(CorpusArguments):
 
 def main(arguments: ByteToSpanArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
     corpora = load_recipe_corpora(arguments)
-    print(corpora.report)
+    training.print(corpora.report)
 
     def make_trainer(args: PolyglotTrainingArguments) -> ByteToSpanTrainer:
         config = ByteToSpanConfig(
@@ -67,13 +67,13 @@ def main(arguments: ByteToSpanArguments, training: PolyglotTrainingArguments) ->
             eval_dataset=corpora.source_validation,
             stride=arguments.stride,
         )
-        print("\n".join(f"{language}: {report}" for language, report in trainer.segment_reports.items()))
+        training.print("\n".join(f"{language}: {report}" for language, report in trainer.segment_reports.items()))
         return trainer
 
     runs = train_over_seeds(make_trainer, training, arguments.seeds, corpora.evaluation, corpora.zero_shot_languages)
     regime = "polyglot" if len(corpora.train) > 1 else "monolingual"
     results = publish_run(runs, arguments, training, corpora, regime=regime)
-    print(results_summary(results, training.output_dir))
+    training.print(results_summary(results, training.output_dir))
     return results
 
 

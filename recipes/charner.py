@@ -38,9 +38,9 @@ class CharNERArguments(SpellingArguments):
 
 def main(arguments: CharNERArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
     corpora = load_recipe_corpora(arguments)
-    print(corpora.report)
+    training.print(corpora.report)
     results = train_from_scratch(CharNERForTokenClassification, arguments, training, corpora)
-    print(results_summary(results, training.output_dir))
+    training.print(results_summary(results, training.output_dir))
     return results
 
 

@@ -39,7 +39,7 @@ class EncoderCRFArguments(EncoderArguments):
 
 def main(arguments: EncoderCRFArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
     corpora = load_recipe_corpora(arguments)
-    print(corpora.report)
+    training.print(corpora.report)
     encoder = load_recipe_encoder(arguments, training, corpora)
 
     def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
@@ -63,7 +63,7 @@ def main(arguments: EncoderCRFArguments, training: PolyglotTrainingArguments) ->
     results = publish_run(
         runs, arguments, training, corpora, regime=regime, base_model=arguments.base_model or arguments.encoder
     )
-    print(results_summary(results, training.output_dir))
+    training.print(results_summary(results, training.output_dir))
     return results
 
 

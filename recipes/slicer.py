@@ -44,7 +44,7 @@ class SlicerArguments(EncoderArguments):
 
 def main(arguments: SlicerArguments, training: PolyglotTrainingArguments) -> dict[str, dict[str, Any]]:
     corpora = load_recipe_corpora(arguments)
-    print(corpora.report)
+    training.print(corpora.report)
     encoder = load_recipe_encoder(arguments, training, corpora)
 
     results = {}
@@ -68,11 +68,11 @@ def main(arguments: SlicerArguments, training: PolyglotTrainingArguments) -> dic
                 eval_dataset=corpora.source_validation,
             )
 
-        name = "standard" if slice_width is None else "slicer"
+        name = "standard" if slice_width is None else f"slicer-h{slice_width}"
         args = copy.copy(training)
         args.output_dir = str(Path(training.output_dir) / name)
-        args.push_to_hub = training.push_to_hub and name == "slicer"
-        print(f"\n{name}: {'an ordinary head' if slice_width is None else f'slices of width {slice_width}'}")
+        args.push_to_hub = training.push_to_hub and slice_width is not None
+        training.print(f"\n{name}: {'an ordinary head' if slice_width is None else f'slices of width {slice_width}'}")
         runs = train_over_seeds(make_trainer, args, arguments.seeds, corpora.evaluation, corpora.zero_shot_languages)
         results[name] = publish_run(
             runs,
@@ -83,10 +83,10 @@ def main(arguments: SlicerArguments, training: PolyglotTrainingArguments) -> dic
             name=name,
             base_model=arguments.base_model or arguments.encoder,
         )
-    print(results_summary(results, training.output_dir))
+    training.print(results_summary(results, training.output_dir))
     if corpora.is_demo:
         trained = "" if arguments.encoder else " and its encoder is not pretrained"
-        print(
+        training.print(
             f"The embedded corpus is synthetic{trained}: this shows that everything works, and nothing about SLICER.\n"
             "The real thing: accelerate launch recipes/slicer.py --preset recipes/presets/slicer-paper.args "
             "--zero_shot_corpora LANGUAGE=FOLDER_OR_HUB_ID ..."

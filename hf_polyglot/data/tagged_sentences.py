@@ -13,7 +13,8 @@ UPOS_TAGS = (
     *("PART", "PRON", "PROPN", "PUNCT", "SCONJ", "SYM", "VERB", "X"),
 )
 
-PREFIXED_TAG = re.compile(r"[BIES]-\w\S*")
+# A type O would read as none.
+PREFIXED_TAG = re.compile(r"[BIES]-(?!O$)\w\S*")
 ENTITY_TYPE = re.compile(r"\w\S*")
 # What passes for a bare type where nobody said that types are bare. `B_PER`, `X-PER`, `B` and `o` are misspelt tags.
 UNDECLARED_TYPE = re.compile(r"(?!.[-_])[^\W\d_][\w.:/&+-]+")

@@ -50,13 +50,6 @@ class PolyglotTokenClassificationPipeline(Pipeline):
                 f"Unknown to this pipeline: {', '.join(sorted(unknown))}. It takes `is_split_into_words`, `language` "
                 "and `batch_size`."
             )
-        known = getattr(self.model.config, "languages", None)
-        if language is not None and known is not None and language not in known:
-            warnings.warn(
-                f"`language` is {language!r}; the model knows {', '.join(known)}, and reads any other with the mean "
-                "of their transition scores.",
-                stacklevel=3,
-            )
         given = {"is_split_into_words": is_split_into_words, "language": language}
         return {name: value for name, value in given.items() if value is not None}, {}, {}
 
@@ -167,6 +160,13 @@ class PolyglotTokenClassificationPipeline(Pipeline):
             language (`str`, *optional*):
                 Language of all of them.
         """
+        known = getattr(self.model.config, "languages", None)
+        if language is not None and known is not None and language not in known:
+            warnings.warn(
+                f"`language` is {language!r}; the model knows {', '.join(known)}, and reads any other with the mean "
+                "of their transition scores.",
+                stacklevel=2,
+            )
         # transformers' own batching pads and stacks tensors of single inputs, which the distinct words of a batch
         # and the windows of a long text are not.
         remaining = iter(inputs)

@@ -48,9 +48,17 @@ class PolyglotTrainingArguments(TrainingArguments):
     metric_for_best_model: str | None = field(
         default="average_f1", metadata={"help": "What the best checkpoint is best in. For one language, eval_swa_f1."}
     )
+    hub_strategy: str = field(
+        default="end", metadata={"help": "Must stay: the best model is pushed, and that is known in the end."}
+    )
     greater_is_better: bool | None = field(default=True, metadata={"help": "Whether more of that metric is better."})
 
     def __post_init__(self):
+        if self.hub_strategy != "end":
+            # Pushing a checkpoint uploads a pickle of these arguments too, and in it the token.
+            raise ValueError(
+                f"`hub_strategy` is {self.hub_strategy!r}; expected 'end', when the best model is known. Leave it out."
+            )
         super().__post_init__()
         if self.remove_unused_columns:
             raise ValueError(
@@ -59,6 +67,10 @@ class PolyglotTrainingArguments(TrainingArguments):
         # Without a GPU there is nothing to pin memory for, and torch warns of it at every data set.
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False
+
+    def print(self, *values: Any) -> None:
+        """Print on the first of all processes, as `print` does."""
+        self.distributed_state.print(*values)
 
 
 def parse_recipe(*argument_classes: type, argv: Sequence[str] | None = None, **defaults: Any) -> tuple:

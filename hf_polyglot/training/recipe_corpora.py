@@ -1,7 +1,7 @@
 """The corpora of a recipe: which ones its command line names, and how they are loaded."""
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,16 @@ class CorpusArguments:
     max_test_sentences: int | None = field(
         default=None, metadata={"help": "Sentences kept of each dev and test set, drawn at random. Default: all."}
     )
-    data_source: str | None = field(
-        default=None,
-        metadata={"help": "Where the corpora come from, for the card; owner/name:configuration is a Hub data set."},
+    data_source: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Where the corpora come from, for the card: one text for all, or LANGUAGE=TEXT. Hub data sets are "
+            "named without it."
+        },
     )
-    data_license: str | None = field(default=None, metadata={"help": "Licence of the corpora, for the card."})
+    data_license: list[str] = field(
+        default_factory=list, metadata={"help": "Licence of the corpora, for the card, given likewise."}
+    )
     seeds: list[int] = field(
         default_factory=lambda: [42], metadata={"help": "One run for each; results are mean and standard deviation."}
     )
@@ -233,15 +238,22 @@ def load_recipe_corpora(arguments: CorpusArguments) -> RecipeCorpora:
         missing = [split for split in needed if split not in loaded.corpora[language]]
         if missing:
             raise ValueError(f"The corpus of {language} has no {' and no '.join(missing)} split. Add the file.")
-    description = {"source": arguments.data_source, "license": arguments.data_license}
+    languages = training | zero_shot
     if is_demo:
-        description = {"source": "the synthetic corpus embedded in hf_polyglot", "license": "Apache-2.0"}
-    sources = {} if is_demo else training | zero_shot
-    described = {
-        language: {key: value for key, value in description.items() if value is not None}
-        | ({"source": sources[language]} if _is_hub_name(sources.get(language)) else {})
-        for language in training | zero_shot
-    }
+        source, licence = "the synthetic corpus embedded in hf_polyglot", "Apache-2.0"
+        descriptions = {language: {"source": source, "license": licence} for language in languages}
+    else:
+        descriptions = _descriptions(languages, arguments.data_source, arguments.data_license)
+    for language, splits in loaded.corpora.items():
+        for split, most in (
+            ("train", arguments.max_train_sentences),
+            ("validation", arguments.max_test_sentences),
+            ("test", arguments.max_test_sentences),
+        ):
+            if most is not None and most < len(splits.get(split, ())) and (split != "train" or language in training):
+                loaded.report.notes.append(
+                    f"{language}: {most:,} sentences are drawn from {split}, and no others read."
+                )
     return RecipeCorpora(
         train={
             language: _drawn(loaded.corpora[language]["train"], arguments.max_train_sentences) for language in training
@@ -258,8 +270,34 @@ def load_recipe_corpora(arguments: CorpusArguments) -> RecipeCorpora:
         labels=loaded.report.labels,
         report=loaded.report,
         is_demo=is_demo,
-        descriptions=described,
+        descriptions=descriptions,
     )
+
+
+def _descriptions(
+    sources: Mapping[str, str], data_source: Sequence[str], data_license: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """
+    `source` and `license` of each language, those that are known.
+
+    Raises:
+        ValueError: if one is given for a language that is not there.
+    """
+    descriptions: dict[str, dict[str, str]] = {
+        language: {"source": source} if _is_hub_name(source) else {} for language, source in sources.items()
+    }
+    for key, given in (("source", data_source), ("license", data_license)):
+        # Texts for all come first, so that those for one language override them.
+        for text in sorted(given, key=lambda text: "=" in text):
+            language, equals, value = text.partition("=")
+            if equals and language not in sources:
+                raise ValueError(
+                    f"`data_{key}` has {text!r}, and there is no corpus of {language!r}; expected one of "
+                    f"{', '.join(sources)}. Correct the language."
+                )
+            for described in [language] if equals else sources:
+                descriptions[described][key] = value if equals else text
+    return descriptions
 
 
 def _is_hub_name(source: str | None) -> bool:

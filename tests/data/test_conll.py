@@ -253,6 +253,7 @@ ERRORS = {
     "unknown tag": ("a O\nb B-PER\nc B_PER\nd B_PER\n", {}, r":3: unknown tag 'B_PER'. Expected `O`.* Correct it"),
     "unknown prefix": ("a O\nb X-PER\n", {}, r":2: unknown tag 'X-PER'"),
     "BILOU": ("a O\nb B-PER\nc L-PER\n", {}, r":3: unknown tag 'L-PER'.*L- and U- of BILOU"),
+    "type O": ("a O\nb B-O\n", {}, r":2: unknown tag 'B-O'"),
     "prefix alone": ("a O\nb B\n", {}, r":2: unknown tag 'B'"),
     "type among prefixes": ("a O\nb B-PER\nc LOC\n", {}, r":3: unknown tag 'LOC'"),
     "bare types without O": ("a PER\n", {}, r":1: unknown tag 'PER'.* the scheme 'plain'"),

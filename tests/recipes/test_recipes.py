@@ -214,11 +214,11 @@ def test_slicer_stands_beside_standard_fine_tuning(tmp_path):
         "--use_cpu", "true", "--output_dir", tmp_path / "slicer",
     )  # fmt: skip
 
-    results = [read_results(tmp_path / "slicer" / name) for name in ("standard", "slicer")]
+    results = [read_results(tmp_path / "slicer" / name) for name in ("standard", "slicer-h8")]
     assert [of_one["regime"] for of_one in results] == ["standard", "zero-shot"]
     assert results_table(results) in output
     assert "synthetic" in output
-    config = json.loads((tmp_path / "slicer" / "slicer" / "config.json").read_text())
+    config = json.loads((tmp_path / "slicer" / "slicer-h8" / "config.json").read_text())
     assert config["slice_width"] == 8
 
 

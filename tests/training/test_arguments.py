@@ -1,5 +1,6 @@
 """Command lines, presets, and the corpora that they name."""
 
+import dataclasses
 import re
 from dataclasses import dataclass, field
 
@@ -100,3 +101,19 @@ def test_a_language_cannot_be_trained_on_and_zero_shot():
     swahili = str(DEMO_FOLDER / "swa")
     with pytest.raises(ValueError, match="Trained on and zero-shot at once: swa"):
         load_recipe_corpora(CorpusArguments(corpora=[swahili], zero_shot_corpora=[swahili]))
+
+
+def test_sources_and_licences_are_of_all_languages_or_of_one():
+    arguments = CorpusArguments(
+        corpora=[f"{language}={DEMO_FOLDER / language}" for language in ("swa", "hin")],
+        data_source=["swa=Stories", "News"],
+        data_license=["CC0-1.0"],
+        max_train_sentences=5,
+    )
+
+    described = load_recipe_corpora(arguments).to_dict()
+
+    assert {key: described["swa"][key] for key in ("source", "license")} == {"source": "Stories", "license": "CC0-1.0"}
+    assert described["hin"]["source"] == "News"
+    with pytest.raises(ValueError, match=r"`data_source` has 'yor=x', and there is no corpus of 'yor'"):
+        load_recipe_corpora(dataclasses.replace(arguments, data_source=["yor=x"]))
