@@ -303,6 +303,9 @@ def test_every_command_of_the_readme_runs(tmp_path):
         # The same flags on small corpora, for one epoch: a real run takes an hour.
         command = command.replace("'../shared/data/masakhaner1/*'", "my_corpora/swa my_corpora/yor")
         command = command.replace("my_corpora/eng", "my_corpora/spa").replace("my_corpora/yor", "my_corpora/hin")
+        if "slicer-wikiann" in command:
+            command += " --corpora spa=my_corpora/spa --zero_shot_corpora my_corpora/swa --data_source none"
+            command += " --data_license none"
         if "launch" in command and "evaluate" not in command:
             command += (
                 " --max_train_sentences 20 --max_test_sentences 10 --num_train_epochs 1 --seeds 1 --use_cpu true"
