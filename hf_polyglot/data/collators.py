@@ -217,7 +217,8 @@ def padded_labels(examples: Sequence[Mapping[str, Any]], label_column: str) -> d
             Column of the label ids.
 
     Raises:
-        ValueError: if only some examples have labels, or if words and labels are not equally many.
+        ValueError: if only some examples have labels, if words and labels are not equally many, or if a word has the
+            label of padding.
     """
     labelled = [example for example in examples if label_column in example]
     if not labelled:
@@ -227,6 +228,11 @@ def padded_labels(examples: Sequence[Mapping[str, Any]], label_column: str) -> d
             raise ValueError(
                 f"{len(example['tokens'])} words with {len(example.get(label_column, []))} labels in "
                 f"`{label_column}`: {' '.join(example['tokens'][:8])!r}. Every word needs one label."
+            )
+        if PADDING_LABEL in example[label_column]:
+            raise ValueError(
+                f"`{label_column}` has the label {PADDING_LABEL} on a word of {' '.join(example['tokens'][:8])!r}, which "
+                "marks padding. Expected the id of a tag, such as that of O. Correct the column."
             )
     return {
         "labels": torch.nn.utils.rnn.pad_sequence(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset, concatenate_datasets
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainerCallback, TrainerControl
@@ -138,8 +139,28 @@ class PolyglotTrainer(Trainer):
         return optimizer
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        """Loss, label ids `(batch, words)` by the model's own decoding, and gold label ids of a batch."""
+        """
+        Loss, label ids `(batch, words)` by the model's own decoding, and gold label ids of a batch.
+
+        Args:
+            model (`nn.Module`):
+                The model, wrapped or not.
+            inputs (`dict[str, Tensor]`):
+                The batch.
+            prediction_loss_only (`bool`):
+                Whether to leave out the label ids.
+            ignore_keys (`list[str]`, *optional*):
+                Not read.
+
+        Raises:
+            ValueError: if the batch has no labels.
+        """
         inputs = self._prepare_inputs(inputs)
+        if "labels" not in inputs:
+            raise ValueError(
+                "There are no labels in this data set, so nothing to measure. Give them, or tag its words with "
+                "`hf_polyglot.inference.tagging.tag_words`."
+            )
         labels: Tensor = inputs["labels"]
         with torch.no_grad(), self.compute_loss_context_manager():
             outputs = model(**inputs)
@@ -234,12 +255,23 @@ def _check_labels(dataset: Any, label_column: str, labels: list[str]) -> None:
 
 
 def _concatenated(dataset):
-    """One data set of a mapping of them; anything else as it is."""
-    if not isinstance(dataset, Mapping):
-        return dataset
-    from datasets import concatenate_datasets
+    """
+    One data set of a mapping of them, each row with the language that it is under; anything else as it is.
 
-    return concatenate_datasets(list(dataset.values()))
+    Raises:
+        ValueError: if a data set that is not in a mapping has no column `language`.
+    """
+    if isinstance(dataset, Mapping):
+        return concatenate_datasets([
+            rows if "language" in rows.column_names else rows.add_column("language", [language] * len(rows))
+            for language, rows in dataset.items()
+        ])
+    if isinstance(dataset, Dataset) and "language" not in dataset.column_names:
+        raise ValueError(
+            f"`train_dataset` has the columns {', '.join(dataset.column_names)}; expected `language` among them. Give "
+            "a mapping from language to data set, or add the column."
+        )
+    return dataset
 
 
 def _lengths(sentences: Sequence[Sequence[str]], collator: Callable) -> Sequence[int]:

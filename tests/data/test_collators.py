@@ -158,3 +158,8 @@ def test_the_length_of_a_sentence_is_what_its_row_has():
     rows = collator_for(model, tokenizer)([{"tokens": words} for words in sentences])["attention_mask"].sum(1)
     assert lengths == (rows - 2).tolist()
     assert collator_for(*tiny_byte_crf()).lengths([["a", "bc"], ["d"]]) == [2, 1]
+
+
+def test_the_label_of_padding_on_a_word_is_refused():
+    with pytest.raises(ValueError, match="has the label -100 on a word of 'a b'"):
+        collator_for(*tiny_byte_crf())([{"tokens": ["a", "b"], "ner_tags": [0, -100]}])

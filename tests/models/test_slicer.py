@@ -234,3 +234,18 @@ def test_empty_words_are_refused():
         model.prepare_words(tokenizer, [["a", ""]])
     with pytest.raises(ValueError, match=r"lone surrogate U\+D800"):
         model.prepare_words(tokenizer, [["a\ud800"]])
+
+
+def test_a_tokenizer_without_padding_is_refused():
+    model, tokenizer = tiny_slicer()
+    tokenizer.pad_token = None
+
+    with pytest.raises(ValueError, match=r"has no padding piece\. Set `tokenizer.pad_token`"):
+        model.prepare_words(tokenizer, [["a"]])
+
+
+def test_a_slow_tokenizer_is_refused():
+    model, _ = tiny_slicer()
+
+    with pytest.raises(ValueError, match="SimpleNamespace is not a fast tokenizer"):
+        model.prepare_words(SimpleNamespace(), [["a"]])

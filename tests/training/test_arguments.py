@@ -117,3 +117,21 @@ def test_sources_and_licences_are_of_all_languages_or_of_one():
     assert described["hin"]["source"] == "News"
     with pytest.raises(ValueError, match=r"`data_source` has 'yor=x', and there is no corpus of 'yor'"):
         load_recipe_corpora(dataclasses.replace(arguments, data_source=["yor=x"]))
+
+
+def test_a_corpus_needs_its_splits(tmp_path):
+    (tmp_path / "train.txt").write_text("Amina B-PER\nlives O\n\n")
+
+    with pytest.raises(ValueError, match=r"The corpus of swa has no validation and no test split\. Add the file"):
+        load_recipe_corpora(CorpusArguments(corpora=[f"swa={tmp_path}"]))
+
+
+def test_what_is_drawn_is_reported():
+    corpora = load_recipe_corpora(
+        CorpusArguments(corpora=[str(DEMO_FOLDER / "swa")], max_train_sentences=7, max_test_sentences=1000)
+    )
+
+    assert len(corpora.train["swa"]) == 7
+    assert [note for note in corpora.report.notes if "drawn" in note] == [
+        "swa: 7 sentences are drawn from train, and no others read."
+    ]

@@ -34,6 +34,16 @@ assert tag_words(model, tokenizer, words) == tag_words(trainer.model, trainer.pr
 """
 
 
+WITHOUT_THE_PACKAGE = """
+import sys
+sys.modules["hf_polyglot"] = None
+from transformers import AutoModelForTokenClassification, AutoTokenizer
+model = AutoModelForTokenClassification.from_pretrained("me/tiny", trust_remote_code=True)
+tokenizer = AutoTokenizer.from_pretrained("me/tiny", trust_remote_code=True)
+print(model(**model.prepare_words(tokenizer, [["Amina", "lives"]])).logits.shape[:2])
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "own_code"), [("byte_crf", "modeling_byte_crf.py"), ("slicer", "modeling_slicer.py")]
@@ -50,6 +60,12 @@ def test_the_trainer_pushes_model_code_tokenizer_results_and_card(name, own_code
         )  # fmt: skip
         assert run.returncode == 0, run.stderr[-3000:]
         files = hub.files("me/tiny")
+        alone = subprocess.run(
+            [sys.executable, "-c", WITHOUT_THE_PACKAGE],
+            capture_output=True, text=True, env=hub.environment(tmp_path / "another home"), cwd=tmp_path,
+        )  # fmt: skip
+        assert alone.returncode == 0, alone.stderr[-3000:]
+        assert "torch.Size([1, 2])" in alone.stdout
 
     assert {"config.json", "model.safetensors", "tokenizer.json", "results.json", own_code} <= set(files)
     card = files["README.md"].decode()

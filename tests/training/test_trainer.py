@@ -274,3 +274,27 @@ def test_waiting_for_the_average_is_no_mistake(tmp_path, caplog):
     trainer.train()
 
     assert "early stopping" not in caplog.text
+
+
+def test_training_without_training_data_is_refused(tmp_path):
+    trainer = trainer_of(tiny_byte_crf, tmp_path, train=None)
+
+    with pytest.raises(ValueError, match=r"There is no `train_dataset`\. Give one to the trainer"):
+        trainer.train()
+
+
+def test_the_language_of_a_data_set_is_the_one_that_it_is_under(tmp_path):
+    nameless = {language: dataset.remove_columns("language") for language, dataset in CORPORA.items()}
+
+    trainer = trainer_of(tiny_byte_crf, tmp_path, train=nameless)
+
+    assert trainer.train_dataset["language"][:] == ["swa"] * 10 + ["yor"] * 10
+    with pytest.raises(ValueError, match="expected `language` among them"):
+        trainer_of(tiny_byte_crf, tmp_path, train=nameless["swa"])
+
+
+def test_predicting_without_labels_points_to_tagging(tmp_path):
+    trainer = trainer_of(tiny_byte_crf, tmp_path)
+
+    with pytest.raises(ValueError, match="There are no labels in this data set"):
+        trainer.predict(CORPORA["swa"].remove_columns("ner_tags"))
