@@ -231,8 +231,8 @@ def padded_labels(examples: Sequence[Mapping[str, Any]], label_column: str) -> d
             )
         if PADDING_LABEL in example[label_column]:
             raise ValueError(
-                f"`{label_column}` has the label {PADDING_LABEL} on a word of {' '.join(example['tokens'][:8])!r}; that "
-                "marks padding. Expected the id of a tag, such as that of O. Correct the column."
+                f"`{label_column}` has the label {PADDING_LABEL} on a word of {' '.join(example['tokens'][:8])!r}; "
+                "that marks padding. Expected the id of a tag, such as that of O. Correct the column."
             )
     return {
         "labels": torch.nn.utils.rnn.pad_sequence(
