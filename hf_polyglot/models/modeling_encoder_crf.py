@@ -102,9 +102,12 @@ class EncoderCRFForTokenClassification(CRFTagger, EncoderCRFPreTrainedModel):
             cross-entropy; `logits` of shape `(batch, words, labels)` are to be read with `decode`.
         """
         mask = word_positions >= 0
-        outputs = encode_by_length(self.encoder, input_ids, attention_mask, **kwargs | {"output_hidden_states": True})
+        num_layers = self.config.num_concatenated_layers
+        kwargs["output_hidden_states"] = num_layers > 1
+        outputs = encode_by_length(self.encoder, input_ids, attention_mask, **kwargs)
         # The last layer is taken from the output itself: some encoders normalise it once more.
-        layers = (*outputs.hidden_states[-self.config.num_concatenated_layers : -1], outputs[0])
+        earlier = outputs.hidden_states[-num_layers:-1] if num_layers > 1 else ()
+        layers = (*earlier, outputs[0])
         words = torch.cat(
             [vectors_at(layer, word_positions) for layer in layers], 2
         )  # (batch, words, layers * hidden)
