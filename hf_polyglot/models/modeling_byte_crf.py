@@ -18,6 +18,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from .configuration_byte_crf import ByteCRFConfig
 from .crf import LinearChainCRF
 from .crf_tagger import CRFTagger, CRFTaggerOutput
+from .length_groups import groups_of_like_length
 from .recurrent import BiLSTM, initialise_for_lstm
 from .tokenization_bytes import SpellingTokenizer
 
@@ -150,13 +151,8 @@ def _rows_of_like_length(input_ids: Tensor, padding: int) -> list[Tensor]:
         # The lengths would have to be waited for; a GPU reads the padding in that time.
         return [input_ids]
     lengths = torch.ne(input_ids, padding).sum(1).tolist()
-    groups, first = [], 0
-    for row, length in enumerate(lengths):
-        # Both limits were measured on MasakhaNER batches: smaller groups lose more in matrix products than they save.
-        if row - first >= 16 and length < 0.75 * max(lengths[first:row]):
-            groups.append((first, row))
-            first = row
-    groups.append((first, len(lengths)))
+    # Both limits were measured on MasakhaNER batches: smaller groups lose more in matrix products than they save.
+    groups = groups_of_like_length(lengths, min_rows=16, ratio=0.75)
     return [input_ids[start:end, : max(1, *lengths[start:end])] for start, end in groups]
 
 

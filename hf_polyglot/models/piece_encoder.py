@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
+from .length_groups import groups_of_like_length
 from .word_pieces import encode_pieces
 
 
@@ -150,7 +151,8 @@ def encode_by_length(
         return encoder(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
     lengths = attention_mask.sum(1)
     order = lengths.argsort(descending=True)
-    groups = groups_of_like_length(lengths[order].tolist())
+    # Shorter by a fifth, or by half for a few windows: smaller groups lose more in matrix products than they save.
+    groups = groups_of_like_length(lengths[order].tolist(), min_rows=8, ratio=0.8, ratio_of_few=0.5)
     if len(groups) == 1:
         return encoder(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
 
@@ -170,27 +172,6 @@ def encode_by_length(
     if kwargs.get("output_hidden_states"):
         layers = tuple(map(together, zip(*(output.hidden_states for output in outputs), strict=True)))
     return BaseModelOutput(last_hidden_state=together([output[0] for output in outputs]), hidden_states=layers)
-
-
-def groups_of_like_length(lengths: Sequence[int]) -> list[tuple[int, int]]:
-    """
-    Consecutive rows that are worth reading together, as `(start, end)`, end exclusive.
-
-    Args:
-        lengths (`Sequence[int]`):
-            Length of each row, falling.
-
-    Example:
-        >>> groups_of_like_length([510, 22, 21, 20, 9, 9, 8])
-        [(0, 1), (1, 4), (4, 7)]
-    """
-    groups, first = [], 0
-    for row in range(1, len(lengths)):
-        # Shorter by a fifth, or by half for a few rows: smaller groups lose more in matrix products than they save.
-        if lengths[row] < (0.8 if row - first >= 8 else 0.5) * lengths[first]:
-            groups.append((first, row))
-            first = row
-    return [*groups, (first, len(lengths))]
 
 
 def vectors_at(vectors: Tensor, word_positions: Tensor) -> Tensor:
