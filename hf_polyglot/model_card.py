@@ -90,10 +90,13 @@ def model_card(results: Mapping[str, Any], *, repo_id: str | None = None) -> Mod
     trained_on, unseen = languages_by_training(results)
     scores = {language: results["scores"]["test"][language] for language in trained_on + unseen}
     metric = _metric(results)
+    per_language = results.get("one_model_per_language", False)
     weakest = min(scores, key=lambda language: scores[language][metric]["mean"])
     content = {
         "name": results["name"],
-        "model_id": repo_id or results["name"],
+        # Of models that each have a folder, the code of the card loads the first.
+        "model_id": f"{repo_id or results['name']}{f'/{next(iter(scores))}' if per_language else ''}",
+        "one_model_per_language": per_language,
         "is_repository": repo_id is not None,
         "types": sorted({name for language in scores.values() for name in language.get("by_type", {})}),
         "regime": results["regime"],

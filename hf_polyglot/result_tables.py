@@ -84,6 +84,27 @@ def differences_table(baseline: Mapping[str, Any], others: Sequence[Mapping[str,
     return _markdown(rows)
 
 
+def of_languages(results: Mapping[str, Any], languages: Sequence[str]) -> dict[str, Any]:
+    """
+    A run with the scores of some of its languages only, and without averages, which tables make anew.
+
+    Args:
+        results (`Mapping[str, Any]`):
+            Of one run.
+        languages (`Sequence[str]`):
+            Which ones; those that the run lacks are left out.
+    """
+    kept = [language for language in languages if language in results["data"]]
+    return {
+        **results,
+        "data": {language: results["data"][language] for language in kept},
+        "scores": {
+            split: {language: scores[language] for language in kept if language in scores}
+            for split, scores in results["scores"].items()
+        },
+    }
+
+
 def scores_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
     """
     Markdown table of the scores of one model: precision, recall and F1 of each language, and the F1 of each type.

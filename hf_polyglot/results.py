@@ -11,10 +11,14 @@ Keys, all required unless in brackets; others are kept and not read:
     data                 {language: {split: {sentences, fingerprint}, [source], [license]}}, only splits that were used
     seeds                list of integers
     [best_seed]          the one whose model is kept, chosen on the development sets
+    [one_model_per_language]  true if each language has a model of its own, in a folder of its name
     versions             {package: version}
     device               {name, cpu_threads}
     seconds              wall-clock time of the run
     peak_memory_bytes    of the GPU if there is one, else of the process
+    [before]             scores, in the same form, of the model that a continued run started from
+    [adam_state]         {carried, fresh}: names of the parameters that a continued run began with Adam's state, and
+                         without; null if all began without
     scores               {split: {language: {metric: {mean, std, [values]}, [by_type: {type: {metric: {mean, std}}}]},
                          [average], [average_source], [average_zero_shot]}}, in percent; `values` are those of the
                          seeds, in their order
@@ -131,6 +135,8 @@ def check_results(results: Mapping[str, Any]) -> None:
         )
     _check_data(results["data"])
     _check_scores(results["scores"], results["data"], len(results["seeds"]))
+    if "before" in results:
+        _check_scores(results["before"], results["data"], 1)
 
 
 def run_environment(device: torch.device | str | None = None) -> dict[str, Any]:
@@ -219,6 +225,73 @@ def aggregate_scores(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             deviation = stdev(values) if len(values) > 1 else 0.0
             aggregated[key] = {"mean": fmean(values), "std": deviation, "values": values}
     return aggregated
+
+
+def joined_results(runs: Mapping[str, Mapping[str, Any]], *, name: str, command: str) -> dict[str, Any]:
+    """
+    The results of runs on one language each, as those of one run.
+
+    Args:
+        runs (`Mapping[str, Mapping]`):
+            The results of each language's run, all with the same seeds.
+        name (`str`):
+            Of all of them together.
+        command (`str`):
+            The command line that repeats them.
+
+    Returns:
+        `dict`: scores of every language by its own model and, seed by seed, their average; seconds are the sum, memory
+        the largest.
+
+    Raises:
+        ValueError: if there is no run, or if the runs have different seeds.
+    """
+    if not runs or len({tuple(run["seeds"]) for run in runs.values()}) > 1:
+        raise ValueError(
+            f"The seeds of {', '.join(runs) or 'no language'} are {[run['seeds'] for run in runs.values()]}; expected "
+            "the same for every language. Train them with the same `seeds`."
+        )
+    first = next(iter(runs.values()))
+    return {
+        **first,
+        "name": name,
+        "command": command,
+        "best_seed": None,
+        "one_model_per_language": True,
+        "data": {language: run["data"][language] for language, run in runs.items()},
+        "seconds": round(sum(run["seconds"] for run in runs.values()), 1),
+        "peak_memory_bytes": max(run["peak_memory_bytes"] for run in runs.values()),
+        **{
+            key: _joined_scores({name: run[key] for name, run in runs.items()})
+            for key in ("scores", "before")
+            if key in first
+        },
+    }
+
+
+def _joined_scores(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """`scores` of one language each as those of all of them, with their average."""
+    first = next(iter(runs))
+    return {
+        split: aggregate_scores([
+            _with_average({language: _of_seed(scores[split][language], index) for language, scores in runs.items()})
+            for index in range(len(of_first[first]["f1"]["values"]))
+        ])
+        for split, of_first in runs[first].items()
+    }
+
+
+def _with_average(languages: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The scores of each language by one seed, and their mean as `"average"`."""
+    metrics = [key for key in next(iter(languages.values())) if key != "by_type"]
+    return languages | {"average": {key: fmean(scores[key] for scores in languages.values()) for key in metrics}}
+
+
+def _of_seed(scores: Mapping[str, Any], index: int) -> dict[str, Any]:
+    """The numbers of one seed in scores that `aggregate_scores` made."""
+    return {
+        key: value["values"][index] if "values" in value else _of_seed(value, index) for key, value in scores.items()
+    }
 
 
 def languages_by_training(results: Mapping[str, Any], split: str = "test") -> tuple[list[str], list[str]]:

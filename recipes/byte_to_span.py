@@ -14,14 +14,14 @@ from typing import Any
 
 from hf_polyglot import ByteToSpanConfig, ByteToSpanForConditionalGeneration, SpellingTokenizer
 from hf_polyglot.training.arguments import PolyglotTrainingArguments, parse_recipe
-from hf_polyglot.training.publishing import publish_run, results_summary
-from hf_polyglot.training.recipe_corpora import CorpusArguments, load_recipe_corpora
-from hf_polyglot.training.runs import train_over_seeds
+from hf_polyglot.training.language_runs import MonolingualArguments, train_together_or_apart
+from hf_polyglot.training.publishing import results_summary, train_and_publish
+from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora, load_recipe_corpora
 from hf_polyglot.training.segment_trainer import ByteToSpanTrainer
 
 
 @dataclass
-class ByteToSpanArguments(CorpusArguments):
+class ByteToSpanArguments(MonolingualArguments, CorpusArguments):
     """Sizes of the model and of its segments; the defaults are those of Gillick et al. (2016)."""
 
     stride: int = field(default=1, metadata={"help": "A training segment begins at every so many bytes."})
@@ -51,28 +51,33 @@ def main(arguments: ByteToSpanArguments, training: PolyglotTrainingArguments) ->
     corpora = load_recipe_corpora(arguments)
     training.print(corpora.report)
 
-    def make_trainer(args: PolyglotTrainingArguments) -> ByteToSpanTrainer:
-        config = ByteToSpanConfig(
-            **{name: value for name, value in asdict(arguments).items() if name in ByteToSpanConfig.__annotations__},
-            id2label=dict(enumerate(corpora.labels)),
-            label2id={label: index for index, label in enumerate(corpora.labels)},
-        )
-        model = ByteToSpanForConditionalGeneration(config)
-        model.generation_config.num_beams = arguments.num_beams
-        trainer = ByteToSpanTrainer(
-            model,
-            args,
-            processing_class=SpellingTokenizer.of_bytes(),
-            train_dataset=corpora.train,
-            eval_dataset=corpora.source_validation,
-            stride=arguments.stride,
-        )
-        training.print("\n".join(f"{language}: {report}" for language, report in trainer.segment_reports.items()))
-        return trainer
+    def train(corpora: RecipeCorpora, training: PolyglotTrainingArguments) -> dict[str, Any]:
+        def make_trainer(args: PolyglotTrainingArguments) -> ByteToSpanTrainer:
+            config = ByteToSpanConfig(
+                **{
+                    name: value
+                    for name, value in asdict(arguments).items()
+                    if name in ByteToSpanConfig.__annotations__
+                },
+                id2label=dict(enumerate(corpora.labels)),
+                label2id={label: index for index, label in enumerate(corpora.labels)},
+            )
+            model = ByteToSpanForConditionalGeneration(config)
+            model.generation_config.num_beams = arguments.num_beams
+            trainer = ByteToSpanTrainer(
+                model,
+                args,
+                processing_class=SpellingTokenizer.of_bytes(),
+                train_dataset=corpora.train,
+                eval_dataset=corpora.source_validation,
+                stride=arguments.stride,
+            )
+            training.print("\n".join(f"{language}: {report}" for language, report in trainer.segment_reports.items()))
+            return trainer
 
-    runs = train_over_seeds(make_trainer, training, arguments.seeds, corpora.evaluation, corpora.zero_shot_languages)
-    regime = "polyglot" if len(corpora.train) > 1 else "monolingual"
-    results = publish_run(runs, arguments, training, corpora, regime=regime)
+        return train_and_publish(make_trainer, arguments, training, corpora)
+
+    results = train_together_or_apart(train, arguments, training, corpora)
     training.print(results_summary(results, training.output_dir))
     return results
 

@@ -13,8 +13,9 @@ from typing import Any
 from hf_polyglot import CharNERForTokenClassification
 from hf_polyglot.training.arguments import PolyglotTrainingArguments, parse_recipe
 from hf_polyglot.training.from_scratch import SpellingArguments, train_from_scratch
+from hf_polyglot.training.language_runs import train_together_or_apart
 from hf_polyglot.training.publishing import results_summary
-from hf_polyglot.training.recipe_corpora import load_recipe_corpora
+from hf_polyglot.training.recipe_corpora import RecipeCorpora, load_recipe_corpora
 
 
 @dataclass
@@ -39,7 +40,11 @@ class CharNERArguments(SpellingArguments):
 def main(arguments: CharNERArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
     corpora = load_recipe_corpora(arguments)
     training.print(corpora.report)
-    results = train_from_scratch(CharNERForTokenClassification, arguments, training, corpora)
+
+    def train(corpora: RecipeCorpora, training: PolyglotTrainingArguments) -> dict[str, Any]:
+        return train_from_scratch(CharNERForTokenClassification, arguments, training, corpora)
+
+    results = train_together_or_apart(train, arguments, training, corpora)
     training.print(results_summary(results, training.output_dir))
     return results
 

@@ -13,15 +13,15 @@ from typing import Any
 
 from hf_polyglot import EncoderCRFConfig, EncoderCRFForTokenClassification
 from hf_polyglot.training.arguments import PolyglotTrainingArguments, parse_recipe
-from hf_polyglot.training.publishing import publish_run, results_summary
-from hf_polyglot.training.recipe_corpora import load_recipe_corpora
+from hf_polyglot.training.language_runs import MonolingualArguments, train_together_or_apart
+from hf_polyglot.training.publishing import results_summary, train_and_publish
+from hf_polyglot.training.recipe_corpora import RecipeCorpora, load_recipe_corpora
 from hf_polyglot.training.recipe_encoders import EncoderArguments, load_recipe_encoder
-from hf_polyglot.training.runs import train_over_seeds
 from hf_polyglot.training.trainer import PolyglotTrainer
 
 
 @dataclass
-class EncoderCRFArguments(EncoderArguments):
+class EncoderCRFArguments(MonolingualArguments, EncoderArguments):
     """What is built on the encoder; the defaults are the paper's."""
 
     num_concatenated_layers: int = field(
@@ -42,27 +42,26 @@ def main(arguments: EncoderCRFArguments, training: PolyglotTrainingArguments) ->
     training.print(corpora.report)
     encoder = load_recipe_encoder(arguments, training, corpora)
 
-    def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
-        fields = EncoderCRFConfig.__annotations__
-        model = encoder.new_model(
-            EncoderCRFForTokenClassification,
-            corpora.labels,
-            languages=list(corpora.train) if arguments.language_transitions else None,
-            **{name: value for name, value in asdict(arguments).items() if name in fields},
-        )
-        return PolyglotTrainer(
-            model,
-            args,
-            processing_class=encoder.tokenizer,
-            train_dataset=corpora.train,
-            eval_dataset=corpora.source_validation,
-        )
+    def train(corpora: RecipeCorpora, training: PolyglotTrainingArguments) -> dict[str, Any]:
+        def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
+            fields = EncoderCRFConfig.__annotations__
+            model = encoder.new_model(
+                EncoderCRFForTokenClassification,
+                corpora.labels,
+                languages=list(corpora.train) if arguments.language_transitions else None,
+                **{name: value for name, value in asdict(arguments).items() if name in fields},
+            )
+            return PolyglotTrainer(
+                model,
+                args,
+                processing_class=encoder.tokenizer,
+                train_dataset=corpora.train,
+                eval_dataset=corpora.source_validation,
+            )
 
-    runs = train_over_seeds(make_trainer, training, arguments.seeds, corpora.evaluation, corpora.zero_shot_languages)
-    regime = "polyglot" if len(corpora.train) > 1 else "monolingual"
-    results = publish_run(
-        runs, arguments, training, corpora, regime=regime, base_model=arguments.base_model or arguments.encoder
-    )
+        return train_and_publish(make_trainer, arguments, training, corpora, base_model=arguments.named_base_model)
+
+    results = train_together_or_apart(train, arguments, training, corpora)
     training.print(results_summary(results, training.output_dir))
     return results
 

@@ -51,7 +51,8 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
     type_map = parsed_type_map(arguments.type_map)
     loaded = load_corpora(named_sources(arguments.corpora), type_map=type_map, scheme=scheme)
     print(loaded.report)
-    unknown = types_of_labels(loaded.report.labels, scheme) - types_of_labels(model.config.id2label.values(), scheme)
+    known = types_of_labels(model.config.id2label.values(), scheme)
+    unknown = set(types_of_labels(loaded.report.labels, scheme)).difference(known)
     if unknown:
         print(
             f"The model knows no {', '.join(sorted(unknown))}: it cannot find these. --type_map {min(unknown)}=O "

@@ -18,10 +18,9 @@ from typing import Any
 
 from hf_polyglot import SlicerForTokenClassification
 from hf_polyglot.training.arguments import PolyglotTrainingArguments, parse_recipe
-from hf_polyglot.training.publishing import publish_run, results_summary
+from hf_polyglot.training.publishing import results_summary, train_and_publish
 from hf_polyglot.training.recipe_corpora import load_recipe_corpora
 from hf_polyglot.training.recipe_encoders import EncoderArguments, load_recipe_encoder
-from hf_polyglot.training.runs import train_over_seeds
 from hf_polyglot.training.trainer import PolyglotTrainer
 
 
@@ -73,15 +72,8 @@ def main(arguments: SlicerArguments, training: PolyglotTrainingArguments) -> dic
         args.output_dir = str(Path(training.output_dir) / name)
         args.push_to_hub = training.push_to_hub and slice_width is not None
         training.print(f"\n{name}: {'an ordinary head' if slice_width is None else f'slices of width {slice_width}'}")
-        runs = train_over_seeds(make_trainer, args, arguments.seeds, corpora.evaluation, corpora.zero_shot_languages)
-        results[name] = publish_run(
-            runs,
-            arguments,
-            args,
-            corpora,
-            regime=regime,
-            name=name,
-            base_model=arguments.base_model or arguments.encoder,
+        results[name] = train_and_publish(
+            make_trainer, arguments, args, corpora, regime=regime, name=name, base_model=arguments.named_base_model
         )
     training.print(results_summary(results, training.output_dir))
     if corpora.is_demo:

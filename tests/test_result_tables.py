@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from hf_polyglot.result_tables import differences_table, results_table
+from hf_polyglot.result_tables import differences_table, of_languages, results_table
 from hf_polyglot.results import aggregate_scores, check_results
 
 from .test_results import scores, zero_shot_results
@@ -134,3 +134,12 @@ def test_runs_on_other_languages_are_not_compared():
 
     with pytest.raises(ValueError, match=r"`slicer` has the languages .*'yor'.*compare runs on the same corpora"):
         differences_table(standard, [slicer])
+
+
+def test_a_run_can_be_shown_on_some_of_its_languages():
+    results = of_languages(zero_shot_results(), ["hau", "eng", "ibo"])
+
+    rows = cells(results_table(results))
+    assert [row[0] for row in rows] == ["Language", "eng", "hau"]
+    assert list(results["scores"]["validation"]) == ["eng"]
+    check_results(results)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hf_polyglot.results import (
     aggregate_scores,
     check_results,
+    joined_results,
     languages_by_training,
     peak_memory_bytes,
     read_results,
@@ -222,3 +223,10 @@ def test_peak_memory_of_a_gpu_counts_its_tensors():
 
     assert peak_memory_bytes() >= 4 * block.numel()
     assert run_environment()["device"]["name"] == torch.cuda.get_device_name()
+
+
+def test_runs_of_different_seeds_are_not_joined():
+    runs = {"eng": zero_shot_results(), "yor": zero_shot_results(seeds=[1])}
+
+    with pytest.raises(ValueError, match=r"The seeds of eng, yor are \[\[42, 43\], \[1\]\]; expected the same"):
+        joined_results(runs, name="all", command="train")

@@ -336,6 +336,7 @@ def load_corpora(
     token_column: int | str | None = None,
     tag_column: int | str | None = None,
     source_scheme: str | None = None,
+    known_labels: Sequence[str] = (),
 ) -> LoadedCorpora:
     """
     Data sets of several languages that share one label list, and a report of what was mapped, repaired and left out.
@@ -365,6 +366,9 @@ def load_corpora(
             Column of the tags, likewise (the task if not given).
         source_scheme (`str`, *optional*):
             Tag scheme of the sources; found in each file if not given.
+        known_labels (`Sequence[str]`, *optional*):
+            Labels that come first in the list of labels, in this order, such as those of a model that is to be trained
+            further; those of the corpora that are not among them come behind.
 
     Returns:
         [`LoadedCorpora`], which unpacks as `corpora, report`
@@ -396,6 +400,7 @@ def load_corpora(
         )
     else:
         labels = sorted({tag for sentences, _ in every_split for sentence in sentences for tag in sentence.tags})
+    labels = list(dict.fromkeys([*known_labels, *labels]))
     corpora = {
         language: DatasetDict({name: _dataset(found[0], language, task, labels) for name, found in splits.items()})
         for language, splits in read.items()

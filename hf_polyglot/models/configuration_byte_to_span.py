@@ -66,7 +66,7 @@ class ByteToSpanConfig(PreTrainedConfig):
     def symbols(self) -> SpanSymbols:
         """What the model writes."""
         labels = [self.id2label[index] for index in range(self.num_labels)]
-        return SpanSymbols(self.segment_bytes, tuple(sorted(types_of_labels(labels, self.label_scheme))))
+        return SpanSymbols(self.segment_bytes, tuple(types_of_labels(labels, self.label_scheme)))
 
     def validate_dropouts(self):
         for name in ("byte_dropout", "layer_dropout"):

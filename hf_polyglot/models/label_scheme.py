@@ -244,9 +244,9 @@ def labels_for_types(types: Iterable[str], scheme: str) -> list[str]:
     return ["O", *(f"{prefix}-{entity_type}" for entity_type in sorted(set(types)) for prefix in PREFIXES[scheme])]
 
 
-def types_of_labels(labels: Iterable[str], scheme: str) -> set[str]:
+def types_of_labels(labels: Iterable[str], scheme: str) -> list[str]:
     """
-    Entity types of these labels.
+    Entity types of these labels, each once, in order of appearance.
 
     Args:
         labels (`Iterable[str]`):
@@ -255,14 +255,14 @@ def types_of_labels(labels: Iterable[str], scheme: str) -> set[str]:
             One of `SCHEMES`.
 
     Returns:
-        `set[str]`
+        `list[str]`
 
     Example:
-        >>> sorted(types_of_labels(["O", "B-LOC", "I-LOC", "B-PER"], "IOB2"))
+        >>> types_of_labels(["O", "B-LOC", "I-LOC", "B-PER"], "IOB2")
         ['LOC', 'PER']
     """
     _check_scheme(scheme)
-    return {_parts(label, scheme)[1] for label in labels} - {""}
+    return list(dict.fromkeys(kind for kind in (_parts(label, scheme)[1] for label in labels) if kind))
 
 
 def _may_follow(previous: tuple[str, str], current: tuple[str, str], scheme: str) -> bool:

@@ -51,7 +51,7 @@ class UnitAgreement:
     """
 
     def __init__(self, labels: Sequence[str], scheme: str, boundaries: bool):
-        self.types = ["O", *sorted(types_of_labels(labels, scheme))]
+        self.types = ["O", *types_of_labels(labels, scheme)]
         self.num_labels = len(labels)
         self.boundaries = boundaries
         # Lists, no buffers: `from_pretrained` builds models on the meta device and would have to fill buffers again.

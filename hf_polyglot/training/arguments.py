@@ -33,6 +33,14 @@ class PolyglotTrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "Stop after this many evaluations without a better average dev F1. Default: never."},
     )
+    save_adam_state: str = field(
+        default="float32",
+        metadata={
+            "help": "How Adam's state is saved beside every model, to be continued: float32, bfloat16 (half "
+            "the size), or no.",
+            "choices": ["float32", "bfloat16", "no"],
+        },
+    )
     remove_unused_columns: bool = field(
         default=False, metadata={"help": "Must stay off: the collators read the columns that models do not."}
     )
@@ -59,6 +67,8 @@ class PolyglotTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"`hub_strategy` is {self.hub_strategy!r}; expected 'end', when the best model is known. Leave it out."
             )
+        if self.save_adam_state not in ("float32", "bfloat16", "no"):
+            raise ValueError(f"`save_adam_state` is {self.save_adam_state!r}; expected float32, bfloat16 or no.")
         super().__post_init__()
         if self.remove_unused_columns:
             raise ValueError(

@@ -7,14 +7,14 @@ from transformers import PreTrainedModel
 
 from hf_polyglot.models import SpellingTokenizer
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
-from hf_polyglot.training.publishing import publish_run
+from hf_polyglot.training.language_runs import MonolingualArguments
+from hf_polyglot.training.publishing import train_and_publish
 from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
-from hf_polyglot.training.runs import train_over_seeds
 from hf_polyglot.training.trainer import PolyglotTrainer
 
 
 @dataclass
-class SpellingArguments(CorpusArguments):
+class SpellingArguments(MonolingualArguments, CorpusArguments):
     """What is trained on, and what it is spelled with. Recipes add the sizes of their model."""
 
     units: str = field(
@@ -82,6 +82,4 @@ def train_from_scratch(
             eval_dataset=corpora.source_validation,
         )
 
-    runs = train_over_seeds(make_trainer, training, arguments.seeds, corpora.evaluation, corpora.zero_shot_languages)
-    regime = "polyglot" if len(corpora.train) > 1 else "monolingual"
-    return publish_run(runs, arguments, training, corpora, regime=regime)
+    return train_and_publish(make_trainer, arguments, training, corpora)

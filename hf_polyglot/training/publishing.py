@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,46 @@ from hf_polyglot.result_tables import differences_table, results_table
 from hf_polyglot.results import run_environment, write_results
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
-from hf_polyglot.training.runs import SeedRuns
+from hf_polyglot.training.runs import SeedRuns, train_over_seeds
+from hf_polyglot.training.trainer import PolyglotTrainer
 
 # Of a run's folder, what is no part of the model: the runs of the single seeds with their checkpoints.
 KEPT_AT_HOME = ["seed-*", "checkpoint-*", "_*", "*.bin"]
+
+
+def train_and_publish(
+    make_trainer: Callable[[PolyglotTrainingArguments], PolyglotTrainer],
+    arguments: CorpusArguments,
+    training: PolyglotTrainingArguments,
+    corpora: RecipeCorpora,
+    *,
+    regime: str | None = None,
+    **described: Any,
+) -> dict[str, Any]:
+    """
+    Train over all seeds, score every run, and publish the best.
+
+    Args:
+        make_trainer (`Callable`):
+            Makes the trainer of one seed, as for [`train_over_seeds`].
+        arguments ([`CorpusArguments`]):
+            Of the recipe.
+        training ([`PolyglotTrainingArguments`]):
+            How to train, and where to.
+        corpora ([`RecipeCorpora`]):
+            What to train and test on.
+        regime (`str`, *optional*):
+            Defaults to `"polyglot"`, or to `"monolingual"` if there is but one language to train on.
+        described:
+            What else `results.json` says, see [`run_results`].
+
+    Returns:
+        What `results.json` says.
+    """
+    runs = train_over_seeds(make_trainer, training, arguments.seeds, corpora.evaluation, corpora.zero_shot_languages)
+    if regime is None:
+        regime = "polyglot" if len(corpora.train) > 1 else "monolingual"
+    return publish_run(runs, arguments, training, corpora, regime=regime, **described)
 
 
 def run_results(
@@ -29,6 +65,7 @@ def run_results(
     regime: str,
     name: str | None = None,
     base_model: str | None = None,
+    **others: Any,
 ) -> dict[str, Any]:
     """
     What `results.json` says of a run.
@@ -47,15 +84,17 @@ def run_results(
         name (`str`, *optional*):
             Defaults to the name of the output folder.
         base_model (`str`, *optional*):
-            The pretrained encoder.
+            What training started from.
+        others:
+            Further keys.
     """
     return {
         "name": name or Path(training.output_dir).name,
-        "command": _command(),
+        "command": command_line(training),
         "model_type": runs.trainer.model.config.model_type,
         "regime": regime,
         "base_model": base_model,
-        "arguments": dataclasses.asdict(arguments) | changed_arguments(training),
+        "arguments": run_arguments(arguments, training),
         "data": corpora.to_dict(),
         "seeds": runs.seeds,
         "best_seed": runs.best_seed,
@@ -63,6 +102,7 @@ def run_results(
         "seconds": round(runs.seconds, 1),
         "peak_memory_bytes": runs.peak_memory_bytes,
         "scores": runs.scores,
+        **others,
     }
 
 
@@ -71,10 +111,7 @@ def publish_run(
     arguments: CorpusArguments,
     training: PolyglotTrainingArguments,
     corpora: RecipeCorpora,
-    *,
-    regime: str,
-    name: str | None = None,
-    base_model: str | None = None,
+    **described: Any,
 ) -> dict[str, Any]:
     """
     Write results.json and the card beside the model, and upload the folder if `--push_to_hub` says so.
@@ -88,17 +125,13 @@ def publish_run(
             Of the trainer. `hub_model_id` and `hub_private_repo` say where to.
         corpora ([`RecipeCorpora`]):
             What was trained and tested on.
-        regime (`str`):
-            `"polyglot"` or another of the regimes.
-        name (`str`, *optional*):
-            Defaults to the name of the output folder.
-        base_model (`str`, *optional*):
-            The pretrained encoder.
+        described:
+            Further arguments of [`run_results`].
 
     Returns:
         What `results.json` says.
     """
-    results = run_results(runs, arguments, training, corpora, regime=regime, name=name, base_model=base_model)
+    results = run_results(runs, arguments, training, corpora, **described)
     if runs.trainer.is_world_process_zero():
         folder = Path(training.output_dir)
         write_results(folder / "results.json", results)
@@ -133,6 +166,19 @@ def results_summary(results: Mapping[str, Any] | Mapping[str, Mapping[str, Any]]
     return "\n" + "\n\n".join([*tables, places])
 
 
+def run_arguments(arguments: CorpusArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
+    """
+    The arguments of a run as `results.json` keeps them.
+
+    Args:
+        arguments ([`CorpusArguments`]):
+            Of the recipe.
+        training ([`PolyglotTrainingArguments`]):
+            Of the trainer; those that differ from the defaults are kept.
+    """
+    return dataclasses.asdict(arguments) | changed_arguments(training)
+
+
 def changed_arguments(training: PolyglotTrainingArguments) -> dict[str, Any]:
     """
     Those arguments of the trainer that differ from their defaults, tokens left out.
@@ -154,12 +200,19 @@ def _default(setting: dataclasses.Field) -> Any:
     return setting.default if setting.default_factory is dataclasses.MISSING else setting.default_factory()
 
 
-def _command() -> str:
-    """The command line of this process, without the place of this checkout."""
+def command_line(training: PolyglotTrainingArguments) -> str:
+    """
+    The command that repeats this run, without the place of this checkout.
+
+    Args:
+        training ([`PolyglotTrainingArguments`]):
+            Of the run; on several processes, the command says how many.
+    """
     program = Path(sys.argv[0])
     if program.is_absolute() and program.is_relative_to(Path.cwd()):
         program = program.relative_to(Path.cwd())
-    return shlex.join(["accelerate", "launch", str(program), *_without_tokens(sys.argv[1:])])
+    processes = ["--num_processes", str(training.world_size)] if training.world_size > 1 else []
+    return shlex.join(["accelerate", "launch", *processes, str(program), *_without_tokens(sys.argv[1:])])
 
 
 def _without_tokens(words: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import glob
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +180,35 @@ class RecipeCorpora:
         """Dev sets of the languages trained on, by which a zero-shot model must be chosen."""
         return {language: self.evaluation["validation"][language] for language in self.train}
 
+    def of_languages(self, languages: Sequence[str]) -> "RecipeCorpora":
+        """
+        Some of the languages that are trained on, with the labels of all, and no zero-shot ones.
+
+        Args:
+            languages (`Sequence[str]`):
+                Which ones.
+
+        Raises:
+            ValueError: if one of them is not there.
+        """
+        unknown = [language for language in languages if language not in self.train]
+        if unknown:
+            raise ValueError(
+                f"There is no training corpus of {', '.join(unknown)}; expected some of {', '.join(self.train)}. "
+                f"Give it with --corpora {unknown[0]}=FOLDER."
+            )
+
+        def chosen(of_languages: Mapping[str, Any]) -> dict[str, Any]:
+            return {language: of_languages[language] for language in languages}
+
+        return replace(
+            self,
+            train=chosen(self.train),
+            evaluation={split: chosen(datasets) for split, datasets in self.evaluation.items()},
+            zero_shot_languages=[],
+            descriptions=chosen(self.descriptions),
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Sentences and fingerprint of each data set, as `results.json` keeps them."""
         splits = {"train": self.train, **self.evaluation}
@@ -195,13 +224,19 @@ class RecipeCorpora:
         }
 
 
-def load_recipe_corpora(arguments: CorpusArguments) -> RecipeCorpora:
+def load_recipe_corpora(
+    arguments: CorpusArguments, scheme: str = "IOB2", known_labels: Sequence[str] = ()
+) -> RecipeCorpora:
     """
     The corpora that a command line names.
 
     Args:
         arguments ([`CorpusArguments`]):
             From the command line.
+        scheme (`str`, *optional*, defaults to `"IOB2"`):
+            Tag scheme of the labels.
+        known_labels (`Sequence[str]`, *optional*):
+            Labels that come first, see [`load_corpora`].
 
     Raises:
         ValueError: if a language is both trained on and zero-shot, or a corpus lacks a split that is needed.
@@ -232,6 +267,8 @@ def load_recipe_corpora(arguments: CorpusArguments) -> RecipeCorpora:
         token_column=_column(arguments.token_column),
         tag_column=_column(arguments.tag_column),
         source_scheme=arguments.source_scheme,
+        scheme=scheme,
+        known_labels=known_labels,
     )
     for language in training | zero_shot:
         needed = ("train", "validation", "test") if language in training else ("test",)

@@ -27,6 +27,11 @@ class EncoderArguments(CorpusArguments):
         default=False, metadata={"help": "Leave the encoder's word embeddings as they are: faster, and less memory."}
     )
 
+    @property
+    def named_base_model(self) -> str | None:
+        """What the card calls the encoder: its Hub id, if one was given; none for the tiny one."""
+        return self.base_model or self.encoder
+
 
 @dataclass
 class RecipeEncoder:

@@ -15,6 +15,15 @@ from hf_polyglot.data.language_sampling import PolyglotBatchSampler
 from hf_polyglot.model_card import write_model_card
 from hf_polyglot.span_metrics import span_f1
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.optimizer_state import (
+    ADAM_STATE_FILE,
+    CarriedAdamState,
+    adam_state_by_name,
+    carry_adam_state,
+    is_adam,
+    load_adam_state,
+    save_adam_state,
+)
 from hf_polyglot.training.progress import PolyglotProgressCallback
 
 
@@ -41,8 +50,14 @@ class PolyglotTrainer(Trainer):
             Defaults to exact-match span precision, recall and F1 in percent.
         label_column (`str`, *optional*, defaults to `"ner_tags"`):
             Column of the label ids.
+        adam_state (`Mapping[str, Mapping[str, Tensor]]`, *optional*):
+            State of Adam that training starts with, by parameter name, as [`load_adam_state`] reads it beside a model.
         options:
             Further arguments of [`Trainer`].
+
+    Attributes:
+        carried_adam_state ([`CarriedAdamState`], *optional*):
+            Which parameters go on with `adam_state`; known when training has begun.
 
     Raises:
         ValueError: if one process sees several GPUs, or if the labels of a data set are not those of the model.
@@ -61,6 +76,7 @@ class PolyglotTrainer(Trainer):
         data_collator: Callable | None = None,
         compute_metrics: Callable | None = None,
         label_column: str = "ner_tags",
+        adam_state: Mapping[str, Mapping[str, Tensor]] | None = None,
         **options,
     ):
         if args.n_gpu > 1:
@@ -74,6 +90,8 @@ class PolyglotTrainer(Trainer):
         for given in (train_dataset, eval_dataset):
             for dataset in given.values() if isinstance(given, Mapping) else [given]:
                 _check_labels(dataset, label_column, labels)
+        self.adam_state = adam_state
+        self.carried_adam_state: CarriedAdamState | None = None
         super().__init__(
             model,
             args,
@@ -129,13 +147,15 @@ class PolyglotTrainer(Trainer):
         return [name for name in super().get_decay_parameter_names(model) if not name.startswith("crf.")]
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
-        """The optimizer, with `head_learning_rate` for the parameters outside the encoder."""
+        """The optimizer, with `head_learning_rate` for the parameters outside the encoder, and with `adam_state`."""
         optimizer = super().create_optimizer(model)
+        model = self.model if model is None else model
         if self.args.head_learning_rate is not None:
-            model = self.model if model is None else model
             prefix = f"{model.base_model_prefix}."
             head = {parameter for name, parameter in model.named_parameters() if not name.startswith(prefix)}
             _give_own_rate(optimizer, head, self.args.head_learning_rate)
+        if self.adam_state is not None and self.carried_adam_state is None:
+            self.carried_adam_state = carry_adam_state(model, optimizer, self.adam_state)
         return optimizer
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
@@ -173,7 +193,21 @@ class PolyglotTrainer(Trainer):
         super()._save(output_dir, state_dict)
         # A pickle, which transformers writes and never reads. What it says is in results.json.
         if self.args.should_save:
-            Path(output_dir or self.args.output_dir, "training_args.bin").unlink(missing_ok=True)
+            folder = Path(output_dir or self.args.output_dir)
+            Path(folder, "training_args.bin").unlink(missing_ok=True)
+            # Where the state is spread over processes, it is only in the checkpoints that those write together.
+            is_whole = not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
+            is_wanted = self.args.save_adam_state != "no" and is_whole
+            if is_wanted and self.optimizer is not None and is_adam(self.optimizer):
+                state = adam_state_by_name(self.model, self.optimizer)
+                save_adam_state(folder, state, getattr(torch, self.args.save_adam_state))
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        # The weights are now those of an earlier step, and so must be the state that is saved beside them.
+        best = Path(self.state.best_model_checkpoint)
+        if (best / ADAM_STATE_FILE).is_file():
+            carry_adam_state(self.model, self.optimizer, load_adam_state(best))
 
     def create_model_card(self, *arguments, **options) -> None:
         """Write the card of results.json, if the run has left one; `push_to_hub` calls this before it uploads."""

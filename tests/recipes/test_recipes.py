@@ -139,6 +139,43 @@ def test_column_files_can_be_tagged(trained, tmp_path):
     assert [word for word in words if word] == [line.split(" ")[0] for line in source.read_text().splitlines() if line]
 
 
+@pytest.mark.slow
+def test_a_polyglot_model_continues_on_each_language_beside_monolingual_ones(trained, tmp_path):
+    folder, *_ = trained
+    corpora = [f"{language}={DEMO_FOLDER / language}" for language in ("swa", "spa")]
+    run("byte_crf.py", "--corpora", *corpora, *TINY, "--monolingual", "true", "--output_dir", tmp_path / "alone")
+    common = ["--model", folder, "--use_cpu", "true", "--num_train_epochs", 1]
+
+    output = run(
+        "continue_finetuning.py", *common, "--languages", "all", "--compare", tmp_path / "alone",
+        "--output_dir", tmp_path / "continued",
+    )  # fmt: skip
+    one = run(
+        "continue_finetuning.py",
+        *common,
+        "--language",
+        "swa",
+        "--adam_state",
+        "fresh",
+        "--output_dir",
+        tmp_path / "swa",
+    )
+
+    alone, polyglot, continued = (read_results(of) for of in (tmp_path / "alone", folder, tmp_path / "continued"))
+    assert [of_one["regime"] for of_one in (alone, polyglot, continued)] == ["monolingual", "polyglot", "continued"]
+    for language in ("swa", "spa"):
+        # The kept model is that of one seed.
+        assert (
+            continued["before"]["test"][language]["f1"]["mean"] in polyglot["scores"]["test"][language]["f1"]["values"]
+        )
+        assert (tmp_path / "continued" / language / "adam_state.safetensors").is_file()
+    assert continued["arguments"]["max_train_sentences"] == 40  # as in the run that made the model
+    assert not continued["adam_state"]["fresh"]
+    assert re.search(r"Language +\| +Training sentences +\| +alone +\| +before +\| +continued", output)
+    assert "Adam begins with a fresh state." in one
+    assert read_results(tmp_path / "swa")["adam_state"] is None
+
+
 @pytest.fixture(scope="module")
 def trained_on_bytes(tmp_path_factory):
     """A Byte-to-Span trained for a moment."""

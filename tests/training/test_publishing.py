@@ -74,10 +74,10 @@ def test_the_trainer_pushes_model_code_tokenizer_results_and_card(name, own_code
 
 
 @pytest.mark.parametrize("words", [["--hub_token", "hf_secret"], ["--hub_token=hf_secret"]])
-def test_no_token_is_written_into_the_command(words, monkeypatch):
+def test_no_token_is_written_into_the_command(words, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["recipes/byte_crf.py", "--seeds", "1", *words, "--push_to_hub", "true"])
 
-    command = publishing._command()
+    command = publishing.command_line(training_arguments(tmp_path))
 
     assert "hf_secret" not in command
     assert command.startswith("accelerate launch recipes/byte_crf.py --seeds 1 --hub_token")

@@ -52,7 +52,7 @@ def training_arguments(folder, **settings):
     )
 
 
-def trainer_of(make_model, folder, train=CORPORA, evaluation=CORPORA, **settings):
+def trainer_of(make_model, folder, train=CORPORA, evaluation=CORPORA, adam_state=None, **settings):
     model, tokenizer = make_model()
     return PolyglotTrainer(
         model,
@@ -60,6 +60,7 @@ def trainer_of(make_model, folder, train=CORPORA, evaluation=CORPORA, **settings
         processing_class=tokenizer,
         train_dataset=train,
         eval_dataset=evaluation,
+        adam_state=adam_state,
     )
 
 

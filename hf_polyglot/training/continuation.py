@@ -1,0 +1,131 @@
+"""Training that goes on from a trained model: on one of its languages, on a new one, with labels it has not seen."""
+
+import copy
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import torch
+from transformers import AutoModelForTokenClassification, PreTrainedModel
+from transformers.utils import cached_file
+
+from hf_polyglot.results import check_results
+from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.segment_trainer import ByteToSpanTrainer
+from hf_polyglot.training.trainer import PolyglotTrainer
+
+# Of the arguments of the run that made a model, those that say where it went, and on what it was tested besides.
+_OF_THAT_RUN = (
+    "output_dir", "monolingual", "zero_shot_corpora", "data_source", "data_license", "seeds", "seed", "push_to_hub",
+    "hub_model_id", "hub_private_repo", "resume_from_checkpoint", "disable_tqdm", "use_cpu",
+)  # fmt: skip
+
+
+def results_of(model_name: str) -> dict[str, Any]:
+    """
+    What `results.json` beside a model says of the run that made it.
+
+    Args:
+        model_name (`str`):
+            Folder or Hub id of the model.
+
+    Raises:
+        ValueError: if there is no such file, or another one.
+    """
+    path = cached_file(model_name, "results.json", _raise_exceptions_for_missing_entries=False)
+    if path is None:
+        raise ValueError(
+            f"`{model_name}` has no results.json; expected the folder or Hub id of a model that a recipe trained. "
+            "Train one first, for example with recipes/byte_crf.py."
+        )
+    with open(path, encoding="utf-8") as file:  # noqa: PTH123
+        results: dict[str, Any] = json.load(file)
+    check_results(results)
+    return results
+
+
+def arguments_of_run(results: dict[str, Any], *argument_classes: type) -> dict[str, Any]:
+    """
+    The arguments with which a model was trained, as far as they are of use for training it further.
+
+    Args:
+        results (`dict[str, Any]`):
+            Of the run that made it.
+        argument_classes (`type`):
+            Dataclasses whose fields are wanted.
+
+    Returns:
+        `dict[str, Any]`: which corpora, how they are read, and how the model learns.
+    """
+    wanted = {setting.name for of_class in argument_classes for setting in fields(of_class) if setting.init}
+    return {name: value for name, value in results["arguments"].items() if name in wanted.difference(_OF_THAT_RUN)}
+
+
+def load_to_continue(model_name: str, labels: Sequence[str], languages: Sequence[str]) -> PreTrainedModel:
+    """
+    A trained model that knows these labels and languages, whatever it knew before.
+
+    Labels that it has not seen come behind its own. The scores of its own labels stay as they are, those of new ones
+    are initialised as in a new model. Where each language has transition scores of its own, those of new languages
+    begin with the mean of the others.
+
+    Args:
+        model_name (`str`):
+            Folder or Hub id of a tagger of this package.
+        labels (`Sequence[str]`):
+            Tags, the model's own ones first, in their order.
+        languages (`Sequence[str]`):
+            What it is to be trained on.
+
+    Raises:
+        ValueError: if the labels do not begin with the model's own.
+    """
+    model = AutoModelForTokenClassification.from_pretrained(model_name, dtype=torch.float32)
+    known = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    if list(labels[: len(known)]) != known:
+        raise ValueError(
+            f"The labels are {', '.join(labels)}; expected those of `{model_name}` first, {', '.join(known)}. Load "
+            "the corpora with `known_labels`."
+        )
+    if len(labels) > len(known):
+        model = _with_labels(model, labels)
+    known_languages = getattr(model.config, "languages", None)
+    if known_languages is not None and (new := [name for name in languages if name not in known_languages]):
+        model.add_languages(new)
+    return model
+
+
+def _with_labels(model: PreTrainedModel, labels: Sequence[str]) -> PreTrainedModel:
+    """A model with more labels behind those of another, and the weights of the other where it had them."""
+    config = copy.deepcopy(model.config)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: index for index, label in enumerate(labels)}
+    grown = type(model)(config)
+    with torch.no_grad():
+        for name, parameter in grown.named_parameters():
+            old = model.get_parameter(name)
+            # New labels, types and symbols have the last ids, so that the old weights are the first block of the new.
+            parameter[tuple(slice(size) for size in old.shape)] = old
+    return grown
+
+
+def trainer_to_continue(
+    model: PreTrainedModel, args: PolyglotTrainingArguments, *, stride: int, **options: Any
+) -> PolyglotTrainer:
+    """
+    The trainer for a model of any kind.
+
+    Args:
+        model (`PreTrainedModel`):
+            A tagger of this package.
+        args ([`PolyglotTrainingArguments`]):
+            How to train.
+        stride (`int`):
+            For a model that reads segments of bytes: bytes from the start of one to that of the next.
+        options:
+            Further arguments of [`PolyglotTrainer`].
+    """
+    if model.input_form == "byte_segments":
+        return ByteToSpanTrainer(model, args, stride=stride, **options)
+    return PolyglotTrainer(model, args, **options)

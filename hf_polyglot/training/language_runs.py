@@ -1,0 +1,119 @@
+"""One model for each language: the same run for every language by itself, and what came out of all of them."""
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hf_polyglot.model_card import write_model_card
+from hf_polyglot.results import joined_results, read_results, write_results
+from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.publishing import command_line, run_arguments
+from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
+
+Train = Callable[[RecipeCorpora, PolyglotTrainingArguments], dict[str, Any]]
+
+# Arguments that may change between a run and the one that goes on with it: they change nothing that is learned.
+_WITHOUT_EFFECT = ("output_dir", "resume_from_checkpoint", "disable_tqdm", "push_to_hub", "hub_model_id")
+
+
+@dataclass
+class MonolingualArguments:
+    """Whether the languages are trained together."""
+
+    monolingual: bool = field(
+        default=False,
+        metadata={"help": "Train one model for each language, in a folder of its name, not one for all of them."},
+    )
+
+
+def train_together_or_apart(
+    train: Train, arguments: Any, training: PolyglotTrainingArguments, corpora: RecipeCorpora
+) -> dict[str, Any]:
+    """
+    One model for all languages, or with `--monolingual true` one for each.
+
+    Args:
+        train (`Callable`):
+            Trains on such corpora, with such arguments, and returns what `results.json` says.
+        arguments ([`CorpusArguments`] and [`MonolingualArguments`]):
+            Of the recipe.
+        training ([`PolyglotTrainingArguments`]):
+            How to train, and where to.
+        corpora ([`RecipeCorpora`]):
+            All of them.
+
+    Raises:
+        ValueError: if languages are to be trained apart and others to be zero-shot.
+    """
+    if not arguments.monolingual:
+        return train(corpora, training)
+    if corpora.zero_shot_languages and not corpora.is_demo:
+        raise ValueError(
+            f"`zero_shot_corpora` names {', '.join(corpora.zero_shot_languages)}, and `monolingual` is true; expected "
+            "one of the two. Leave `zero_shot_corpora` out: each model is tested on its own language."
+        )
+    return train_each_language(train, arguments, training, corpora)
+
+
+def train_each_language(
+    train: Train, arguments: CorpusArguments, training: PolyglotTrainingArguments, corpora: RecipeCorpora
+) -> dict[str, Any]:
+    """
+    A run for each language by itself, in a folder of its name, and the results of all of them in one file.
+
+    A language whose run has ended is not trained again, so that the same command goes on where it was interrupted;
+    with `--resume_from_checkpoint true`, from the last checkpoint of the language that it was at.
+
+    Args:
+        train (`Callable`):
+            Trains on such corpora, with such arguments, and returns what `results.json` says.
+        arguments ([`CorpusArguments`]):
+            Of the recipe.
+        training ([`PolyglotTrainingArguments`]):
+            How to train; the languages' folders lie in its `output_dir`.
+        corpora ([`RecipeCorpora`]):
+            Of all languages. Their labels are those of each model.
+
+    Returns:
+        What the `results.json` of all languages says.
+    """
+    folder = Path(training.output_dir)
+    runs: dict[str, dict[str, Any]] = {}
+    for language in corpora.train:
+        own_corpora, own_training = corpora.of_languages([language]), copy.copy(training)
+        own_training.output_dir = str(folder / language)
+        own_training.hub_model_id = f"{training.hub_model_id or folder.name}-{language}"
+        training.print(f"\n{language}, {len(runs) + 1} of {len(corpora.train)}")
+        if (folder / language / "results.json").is_file():
+            runs[language] = _ended_run(folder / language, run_arguments(arguments, own_training), own_corpora)
+            training.print(f"Its run has ended already: {folder / language}")
+        else:
+            runs[language] = train(own_corpora, own_training)
+    results = joined_results(runs, name=folder.name, command=command_line(training))
+    if training.process_index == 0:
+        write_results(folder, results)
+        write_model_card(folder)
+    return results
+
+
+def _ended_run(folder: Path, expected: dict[str, Any], corpora: RecipeCorpora) -> dict[str, Any]:
+    """
+    The results of a language's run.
+
+    Raises:
+        ValueError: if it had other arguments, or other data.
+    """
+    results = read_results(folder)
+    found = {**results["arguments"], "data": results["data"]}
+    # As they are after a way through JSON, where tuples are lists.
+    wanted = json.loads(json.dumps({**expected, "data": corpora.to_dict()}))
+    different = [key for key in found | wanted if key not in _WITHOUT_EFFECT and found.get(key) != wanted.get(key)]
+    if different:
+        raise ValueError(
+            f"`{folder}` holds a run with other {', '.join(different)}; expected one of this command. Give another "
+            "`output_dir`, or remove that folder to train its language again."
+        )
+    return results

@@ -1,0 +1,107 @@
+"""One model for each language: what is trained, what is not trained again, and what comes out of all of them."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from hf_polyglot.results import read_results, write_results
+from hf_polyglot.training.language_runs import train_each_language, train_together_or_apart
+from hf_polyglot.training.publishing import run_arguments
+from hf_polyglot.training.recipe_corpora import CorpusArguments, load_recipe_corpora
+
+from .test_trainer import training_arguments
+
+
+@dataclass
+class Arguments(CorpusArguments):
+    monolingual: bool = True
+    hidden_size: int = 3
+    max_train_sentences: int | None = 2
+    max_test_sentences: int | None = 2
+    seeds: list[int] = field(default_factory=lambda: [1, 2])
+
+
+@pytest.fixture(scope="module")
+def corpora():
+    return load_recipe_corpora(Arguments()).of_languages(["swa", "spa"])
+
+
+def recipe(arguments, trained):
+    """A recipe that learns nothing; F1 is 10 times the length of the language's name with seed 1, 2 more with 2."""
+
+    def scores(language):
+        f1 = [60.0 + 10 * (language == "spa"), 62.0]
+        of_language = {name: {"mean": sum(f1) / 2, "std": 1.0, "values": f1} for name in ("precision", "recall", "f1")}
+        return {"test": {language: of_language, "average": of_language}}
+
+    def train(corpora, training):
+        (language,) = corpora.train
+        trained.append(language)
+        results = {
+            "name": language, "command": "train", "model_type": "byte_crf", "regime": "monolingual",
+            "arguments": run_arguments(arguments, training), "data": corpora.to_dict(), "seeds": [1, 2],
+            "versions": {}, "device": {}, "seconds": 1.5, "peak_memory_bytes": len(trained),
+            "scores": scores(language),
+        }  # fmt: skip
+        write_results(f"{training.output_dir}/results.json", results)
+        return results
+
+    return train
+
+
+def test_the_results_of_all_languages_are_joined_seed_by_seed(corpora, tmp_path):
+    trained = []
+
+    results = train_each_language(recipe(Arguments(), trained), Arguments(), training_arguments(tmp_path), corpora)
+
+    assert trained == ["swa", "spa"]
+    assert results["scores"]["test"]["average"]["f1"]["values"] == [65.0, 62.0]
+    assert results["scores"]["test"]["spa"]["f1"]["values"] == [70.0, 62.0]
+    assert (results["seconds"], results["peak_memory_bytes"]) == (3.0, 2)
+    assert results["one_model_per_language"] is True
+    assert set(results["data"]) == {"swa", "spa"}
+    assert read_results(tmp_path) == results
+    card = (tmp_path / "README.md").read_text()
+    assert "Each language has a model of its own" in card
+    assert f"{tmp_path.name}/swa" in card
+
+
+def test_a_language_whose_run_has_ended_is_not_trained_again(corpora, tmp_path):
+    trained = []
+    first = train_each_language(recipe(Arguments(), trained), Arguments(), training_arguments(tmp_path), corpora)
+    (tmp_path / "spa" / "results.json").unlink()
+
+    again = train_each_language(recipe(Arguments(), trained), Arguments(), training_arguments(tmp_path), corpora)
+
+    assert trained == ["swa", "spa", "spa"]
+    assert again["scores"] == first["scores"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "named"),
+    [
+        (Arguments(hidden_size=4), {}, "hidden_size"),
+        (Arguments(), {"learning_rate": 0.5}, "learning_rate"),
+        (Arguments(max_test_sentences=3), {}, "max_test_sentences, data"),
+    ],
+)
+def test_a_run_with_other_settings_is_not_taken_for_this_one(corpora, tmp_path, arguments, settings, named):
+    train_each_language(recipe(Arguments(), []), Arguments(), training_arguments(tmp_path), corpora)
+    others = load_recipe_corpora(arguments).of_languages(["swa", "spa"])
+
+    with pytest.raises(ValueError, match=f"holds a run with other {named}; expected one of this command"):
+        train_each_language(recipe(arguments, []), arguments, training_arguments(tmp_path, **settings), others)
+
+
+def test_languages_apart_leave_none_to_be_zero_shot(corpora, tmp_path):
+    given = Arguments()
+    corpora = load_recipe_corpora(given)
+    corpora.is_demo = False
+
+    with pytest.raises(ValueError, match=r"`zero_shot_corpora` names .* and `monolingual` is true"):
+        train_together_or_apart(recipe(given, []), given, training_arguments(tmp_path), corpora)
+
+
+def test_a_language_without_a_corpus_is_named(corpora):
+    with pytest.raises(ValueError, match="There is no training corpus of yor; expected some of swa, spa"):
+        corpora.of_languages(["yor"])
