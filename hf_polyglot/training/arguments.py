@@ -48,7 +48,11 @@ class PolyglotTrainingArguments(TrainingArguments):
     save_strategy: str = field(default="epoch", metadata={"help": "When to save: no, steps, epoch or best."})
     logging_strategy: str = field(default="epoch", metadata={"help": "When to log the loss: no, steps or epoch."})
     save_total_limit: int | None = field(
-        default=1, metadata={"help": "Checkpoints kept, besides the best one where load_best_model_at_end is on."}
+        default=2,
+        metadata={
+            "help": "Checkpoints kept, the best one among them where load_best_model_at_end is on. With 1, there is "
+            "none to go back to when the last one is damaged."
+        },
     )
     load_best_model_at_end: bool = field(
         default=True, metadata={"help": "End with the checkpoint of the best metric_for_best_model, not the last one."}

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from transformers import set_seed
-from transformers.trainer_utils import get_last_checkpoint
 
 from hf_polyglot.results import aggregate_scores, peak_memory_bytes
 from hf_polyglot.span_metrics import average_scores, scores_with_average, span_scores_by_language
@@ -109,6 +108,7 @@ def train_over_seeds(
 
     Raises:
         ValueError: if there is no seed, or the same one twice.
+        SystemExit: if Ctrl-C or SIGTERM ended training; it says how to go on.
     """
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"`seeds` is {list(seeds)}; expected one or more, each once. Name every seed once.")
@@ -129,7 +129,10 @@ def train_over_seeds(
         arguments.output_dir = str(Path(training.output_dir) / f"seed-{seed}")
         set_seed(seed)
         trainer = make_trainer(arguments)
-        trainer.train(resume_from_checkpoint=_checkpoint_to_resume(arguments))
+        try:
+            trainer.train(resume_from_checkpoint=_is_resumed(arguments))
+        except KeyboardInterrupt as interruption:
+            raise SystemExit(f"\n{interruption}" if interruption.args else 130) from None
         for split, datasets in evaluation.items():
             scores[split].append(score_corpora(trainer, datasets, zero_shot_languages))
         dev = scores["validation"][-1]
@@ -148,9 +151,9 @@ def train_over_seeds(
     )
 
 
-def _checkpoint_to_resume(arguments: PolyglotTrainingArguments) -> str | None:
+def _is_resumed(arguments: PolyglotTrainingArguments) -> bool:
     """
-    The last checkpoint of this seed, if the run is to be resumed and has one; a seed that has none begins anew.
+    Whether this seed is to go on from its last checkpoint; one that has none begins anew.
 
     Raises:
         ValueError: if the flag names a checkpoint: each seed has its own.
@@ -161,5 +164,4 @@ def _checkpoint_to_resume(arguments: PolyglotTrainingArguments) -> str | None:
             f"`resume_from_checkpoint` is {arguments.resume_from_checkpoint!r}; expected true or false. Each seed "
             f"goes on from the last checkpoint in its own folder, such as {arguments.output_dir}."
         )
-    has_begun = resume == "true" and Path(arguments.output_dir).is_dir()
-    return get_last_checkpoint(arguments.output_dir) if has_begun else None
+    return resume == "true"

@@ -1,20 +1,25 @@
 """A Trainer that knows languages: it samples them, evaluates each, and keeps the best model of them all."""
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset, concatenate_datasets
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainerCallback, TrainerControl
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from hf_polyglot.data.collators import collator_for
 from hf_polyglot.data.language_sampling import PolyglotBatchSampler
 from hf_polyglot.model_card import write_model_card
 from hf_polyglot.span_metrics import span_f1
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.checkpoints import CHECKPOINT_FILES, StopOnSignal, last_whole_checkpoint, seal_checkpoint
 from hf_polyglot.training.optimizer_state import (
     ADAM_STATE_FILE,
     CarriedAdamState,
@@ -25,6 +30,10 @@ from hf_polyglot.training.optimizer_state import (
     save_adam_state,
 )
 from hf_polyglot.training.progress import PolyglotProgressCallback
+
+# On a GPU, losses are looked at together, every so many batches.
+STEPS_BETWEEN_LOSS_CHECKS = 16
+FAILED_BATCH = "failed_batch"
 
 
 class PolyglotTrainer(Trainer):
@@ -90,6 +99,7 @@ class PolyglotTrainer(Trainer):
         for given in (train_dataset, eval_dataset):
             for dataset in given.values() if isinstance(given, Mapping) else [given]:
                 _check_labels(dataset, label_column, labels)
+        self.losses_to_check: list[tuple[int, dict[str, Any], Tensor]] = []
         self.adam_state = adam_state
         self.carried_adam_state: CarriedAdamState | None = None
         super().__init__(
@@ -107,6 +117,99 @@ class PolyglotTrainer(Trainer):
             self.add_callback(_EarlyStoppingByAverage(args.early_stopping_patience))
         if self.pop_callback(ProgressCallback):
             self.add_callback(PolyglotProgressCallback())
+        self.stop_on_signal = StopOnSignal(self.accelerator)
+        self.add_callback(self.stop_on_signal)
+
+    def train(self, resume_from_checkpoint=None, trial=None, ignore_keys_for_eval=None):
+        """
+        Train, as [`Trainer`] does. Ctrl-C and SIGTERM end it behind a step, with a checkpoint that can be resumed.
+
+        Args:
+            resume_from_checkpoint (`str` or `bool`, *optional*):
+                A checkpoint, or True for the last one that is whole.
+            trial (`optuna.Trial` or `dict`, *optional*):
+                As in [`Trainer`].
+            ignore_keys_for_eval (`list[str]`, *optional*):
+                As in [`Trainer`].
+
+        Raises:
+            KeyboardInterrupt: if a signal ended it; it says how to go on.
+        """
+        folder = Path(self.args.output_dir)
+        if self.args.should_save:
+            _check_writable(folder)
+        if resume_from_checkpoint is True:
+            checkpoint, skipped = last_whole_checkpoint(folder)
+            self.args.print("\n".join([*skipped, f"Training goes on from {checkpoint or 'the beginning'}."]))
+            resume_from_checkpoint = None if checkpoint is None else str(checkpoint)
+        try:
+            output = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+        finally:
+            self.stop_on_signal.restore_handlers()
+        if self.stop_on_signal.stopped:
+            raise KeyboardInterrupt(
+                f"Training was stopped behind step {self.state.global_step}, with a checkpoint in {folder}. To go on "
+                "from it, give the same command with --resume_from_checkpoint true."
+            )
+        return output
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        """
+        Loss of a batch, its gradients added up.
+
+        Args:
+            model (`nn.Module`):
+                The model, wrapped or not.
+            inputs (`dict[str, Tensor]`):
+                The batch.
+            num_items_in_batch (`int` or `Tensor` of shape `()`, *optional*):
+                As in [`Trainer`].
+        """
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self.losses_to_check.append((self.state.global_step, inputs, loss.detach()))
+        if _is_free_to_look_at(loss) or len(self.losses_to_check) == STEPS_BETWEEN_LOSS_CHECKS:
+            self._check_losses()
+        return loss
+
+    def _check_losses(self) -> None:
+        """
+        Look at the losses since the last time.
+
+        Raises:
+            FloatingPointError: if one is no finite number. Its batch lies in the output folder.
+        """
+        checked, self.losses_to_check = self.losses_to_check, []
+        if checked and not torch.stack([loss for *_, loss in checked]).isfinite().all():
+            step, inputs, loss = next(of_step for of_step in checked if not of_step[-1].isfinite())
+            path = Path(self.args.output_dir) / f"{FAILED_BATCH}-{self.args.process_index}.safetensors"
+            tensors = {name: value.cpu().contiguous() for name, value in inputs.items() if isinstance(value, Tensor)}
+            save_file(tensors, path)
+            raise FloatingPointError(
+                f"The loss of a batch of step {step + 1} is {loss.item()}; expected a finite number. The batch is in "
+                f"{path}. Use a smaller learning rate or max_grad_norm, or look for damage in the data."
+            )
+
+    def _save_checkpoint(self, model, trial) -> None:
+        folder = Path(self._get_output_dir(trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        self._check_losses()
+        if self.args.should_save:
+            (folder / CHECKPOINT_FILES).unlink(missing_ok=True)
+        # Others are removed when this one is whole, not before.
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                seal_checkpoint(folder)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise OSError(
+                f"The checkpoint {folder} could not be written: {error} Those before it are whole. Make room, and "
+                "give the same command with --resume_from_checkpoint true."
+            ) from error
+        finally:
+            self.args.save_total_limit = limit
+        if self.args.should_save:
+            rotate_checkpoints(str(folder.parent), limit, self.state.best_model_checkpoint)
 
     def get_train_dataloader(self) -> DataLoader:
         """
@@ -261,6 +364,26 @@ class _EpochOfSampler(TrainerCallback):
 
     def on_epoch_begin(self, args, state, control, **kwargs):
         self.trainer.batch_sampler.set_epoch(int(state.epoch or 0))
+
+
+def _is_free_to_look_at(loss: Tensor) -> bool:
+    """Whether the number is there: to look at one on a GPU is to wait for all that was started before it."""
+    return loss.device.type == "cpu"
+
+
+def _check_writable(folder: Path) -> None:
+    """
+    Make the output folder, and a file in it, before hours of training find out that it cannot be.
+
+    Raises:
+        OSError: if that cannot be done.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"Nothing can be written into `output_dir` {folder}: {error}. Give another one.") from error
 
 
 def _give_own_rate(optimizer: torch.optim.Optimizer, parameters: set[nn.Parameter], learning_rate: float) -> None:

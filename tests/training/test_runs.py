@@ -57,17 +57,24 @@ def test_a_seed_beside_the_seeds_is_refused(tmp_path):
         train_over_seeds(SeedTrainer, training_arguments(tmp_path, seed=7), [1], {})
 
 
-@pytest.mark.parametrize(("given", "expected"), [("true", "checkpoint-8"), ("false", None), (None, None)])
-def test_each_seed_resumes_from_its_own_last_checkpoint(tmp_path, monkeypatch, given, expected):
+@pytest.mark.parametrize(("given", "expected"), [("true", True), ("false", False), (None, False)])
+def test_each_seed_resumes_from_its_own_folder(tmp_path, monkeypatch, given, expected):
     monkeypatch.setattr(runs, "score_corpora", scores_of_seeds({1: 1.0}, {1: 1.0}))
-    (tmp_path / "seed-1" / "checkpoint-8").mkdir(parents=True)
 
     outcome = train_over_seeds(
         SeedTrainer, training_arguments(tmp_path, resume_from_checkpoint=given), [1], {"validation": CORPORA}
     )
 
-    resumed = outcome.trainer.resumed_from
-    assert resumed == (expected and str(tmp_path / "seed-1" / expected))
+    assert outcome.trainer.resumed_from is expected
+
+
+def test_an_interruption_ends_the_program_and_says_how_to_go_on(tmp_path):
+    class Interrupted(SeedTrainer):
+        def train(self, resume_from_checkpoint=None):
+            raise KeyboardInterrupt("stopped behind step 3")
+
+    with pytest.raises(SystemExit, match="stopped behind step 3"):
+        train_over_seeds(Interrupted, training_arguments(tmp_path), [1], {"validation": CORPORA})
 
 
 def test_resuming_from_one_checkpoint_for_all_seeds_is_refused(tmp_path):

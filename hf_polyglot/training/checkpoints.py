@@ -1,0 +1,151 @@
+"""Checkpoints that are whole or not there, and the signals on which one is written.
+
+A checkpoint is whole when `checkpoint_files.json` lies in it, written last, and every file that it lists still has the
+digest that it lists. A folder without it is what a run left that was killed while it wrote.
+"""
+
+import hashlib
+import json
+import re
+import signal
+import threading
+from pathlib import Path
+
+from transformers import TrainerCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+CHECKPOINT_FILES = "checkpoint_files.json"
+
+
+def seal_checkpoint(folder: str | Path) -> None:
+    """
+    List the files of a checkpoint with their digests, so that damage to them is seen.
+
+    Args:
+        folder (`str` or `Path`):
+            The checkpoint, all its files written.
+    """
+    folder = Path(folder)
+    digests = {path.relative_to(folder).as_posix(): _digest(path) for path in sorted(_files(folder))}
+    unfinished = folder / f"{CHECKPOINT_FILES}.unfinished"
+    unfinished.write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(folder / CHECKPOINT_FILES)
+
+
+def damage_of_checkpoint(folder: str | Path) -> str | None:
+    """
+    What is wrong with a checkpoint; None if it is whole.
+
+    Args:
+        folder (`str` or `Path`):
+            The checkpoint.
+    """
+    folder = Path(folder)
+    try:
+        digests = json.loads((folder / CHECKPOINT_FILES).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return "it was not finished"
+    except ValueError:
+        return f"{CHECKPOINT_FILES} is damaged"
+    for name, digest in digests.items():
+        if not (folder / name).is_file():
+            return f"{name} is missing"
+        if _digest(folder / name) != digest:
+            return f"{name} is damaged"
+    return None
+
+
+def last_whole_checkpoint(folder: str | Path) -> tuple[Path | None, list[str]]:
+    """
+    The checkpoint to go on from, and what was wrong with later ones.
+
+    Args:
+        folder (`str` or `Path`):
+            Of a run. It need not exist.
+
+    Returns:
+        `tuple` of the checkpoint of the most steps that is whole, None if there is none, and one line for each later
+        one that is not.
+    """
+    checkpoints = [path for path in Path(folder).glob(f"{PREFIX_CHECKPOINT_DIR}-*") if _steps(path) >= 0]
+    skipped: list[str] = []
+    for checkpoint in sorted(checkpoints, key=_steps, reverse=True):
+        damage = damage_of_checkpoint(checkpoint)
+        if damage is None:
+            return checkpoint, skipped
+        skipped.append(f"{checkpoint} is skipped: {damage}.")
+    return None, skipped
+
+
+def _steps(checkpoint: Path) -> int:
+    match = re.fullmatch(rf"{PREFIX_CHECKPOINT_DIR}-(\d+)", checkpoint.name)
+    return int(match[1]) if match else -1
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(CHECKPOINT_FILES)]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+        return digest.hexdigest()
+
+
+class StopOnSignal(TrainerCallback):
+    """
+    Ends training behind the step at which Ctrl-C is pressed or SIGTERM arrives, with a checkpoint of that step.
+
+    A second Ctrl-C ends it at once.
+
+    Args:
+        accelerator (`Accelerator`):
+            Of the trainer. All processes end behind the same step, whichever of them the signal reached.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    # Between processes, to agree takes a message and a wait for it.
+    STEPS_BETWEEN_AGREEMENTS = 10
+
+    def __init__(self, accelerator):
+        self.accelerator = accelerator
+        self.arrived = False
+        self.stopped = False
+        self.previous_handlers: dict[signal.Signals, object] = {}
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Listen, where that is possible: only the main thread hears signals."""
+        self.arrived = self.stopped = False
+        if threading.current_thread() is threading.main_thread():
+            self.previous_handlers = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Save and stop, if a signal has arrived."""
+        if self._agreed(state.global_step):
+            self.stopped = control.should_save = control.should_training_stop = True
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        """Leave out what an epoch ends with: this one did not."""
+        if self.stopped:
+            control.should_evaluate = control.should_save = control.should_log = False
+
+    def restore_handlers(self) -> None:
+        """Let signals do again what they did before training."""
+        while self.previous_handlers:
+            signal.signal(*self.previous_handlers.popitem())  # type: ignore[arg-type]
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.arrived and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.arrived = True
+
+    def _agreed(self, step: int) -> bool:
+        if self.accelerator.num_processes == 1:
+            return self.arrived
+        if step % self.STEPS_BETWEEN_AGREEMENTS:
+            return False
+        if self.arrived:
+            self.accelerator.set_trigger()
+        return self.accelerator.check_trigger()

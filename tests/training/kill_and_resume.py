@@ -1,0 +1,128 @@
+"""
+Kill training at random moments, resume it each time, and compare what comes out with an undisturbed run.
+
+    python tests/training/kill_and_resume.py --kills 30
+    python tests/training/kill_and_resume.py --kills 30 --processes 2
+
+Trains a small byte-CRF on the embedded corpus. Weights, Adam's state, scores and the history of losses must be equal
+bit for bit. About ten seconds a kill.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+RECIPE = [
+    str(ROOT / "recipes" / "byte_crf.py"), "--embedding_size", "16", "--unit_hidden_size", "16", "--hidden_size", "16",
+    "--max_train_sentences", "60", "--max_test_sentences", "20", "--per_device_train_batch_size", "4",
+    "--num_train_epochs", "6", "--save_strategy", "steps", "--save_steps", "7", "--eval_strategy", "steps",
+    "--eval_steps", "7", "--logging_strategy", "steps", "--logging_steps", "7", "--load_best_model_at_end", "true",
+    "--use_cpu", "true", "--disable_tqdm", "true", "--resume_from_checkpoint", "true", "--seeds", "42",
+]  # fmt: skip
+
+
+def command(folder: Path, processes: int) -> list[str]:
+    """The recipe, started as `accelerate launch` starts it on so many processes of a CPU."""
+    launcher = (
+        ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else []
+    )
+    return [sys.executable, *launcher, *RECIPE, "--output_dir", str(folder)]
+
+
+def start(folder: Path, processes: int, log: Path) -> subprocess.Popen:
+    """The recipe in a process group of its own, so that all of it can be killed at once."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command(folder, processes), stdout=output, stderr=output, env=environment, start_new_session=True
+        )
+
+
+def outcome(folder: Path) -> dict[str, object]:
+    """What must be the same, whatever happened on the way."""
+    state = json.loads(max(folder.glob("seed-42/checkpoint-*/trainer_state.json"), key=_steps).read_text())
+    timings = ("runtime", "per_second")
+    return {
+        **{name: (folder / name).read_bytes() for name in ("model.safetensors", "adam_state.safetensors")},
+        "scores": json.loads((folder / "results.json").read_text())["scores"],
+        "history": [
+            {key: value for key, value in entry.items() if not any(word in key for word in timings)}
+            for entry in state["log_history"]
+            if "train_runtime" not in entry
+        ],
+    }
+
+
+def _steps(path: Path) -> int:
+    return int(path.parent.name.rpartition("-")[2])
+
+
+def kill_and_resume(kills: int, processes: int, seed: int) -> bool:
+    """
+    Whether a run that is killed so many times ends as an undisturbed one.
+
+    Args:
+        kills (`int`):
+            How often; the run is started anew, in another folder, each time it has ended.
+        processes (`int`):
+            That it trains on.
+        seed (`int`):
+            Of the moments.
+    """
+    draw = random.Random(seed)
+    with tempfile.TemporaryDirectory() as name:
+        folder, log = Path(name), Path(name, "log.txt")
+        if start(folder / "whole", processes, log).wait() != 0:
+            print(log.read_text()[-3000:])
+            return False
+        expected = outcome(folder / "whole")
+        killed = 0
+        while killed < kills:
+            shutil.rmtree(folder / "killed", ignore_errors=True)
+            process = start(folder / "killed", processes, log)
+            while killed < kills and reached(folder / "killed", process, draw.randint(0, 4)):
+                time.sleep(draw.uniform(0, 0.15))  # a step takes some hundredths of a second, a checkpoint too
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                killed += 1
+                process = start(folder / "killed", processes, log)
+            if process.wait() != 0:
+                print(log.read_text()[-3000:])
+                return False
+            found = outcome(folder / "killed")
+            different = [key for key in expected if found[key] != expected[key]]
+            print(f"after {killed} kills, different from undisturbed: {', '.join(different) or 'nothing'}", flush=True)
+            if different:
+                return False
+    return True
+
+
+def reached(folder: Path, process: subprocess.Popen, more: int) -> bool:
+    """Wait until this process has begun so many checkpoints more; whether it has not ended before."""
+    before = set(folder.glob("seed-42/checkpoint-*"))
+    seen = set()
+    while process.poll() is None:
+        # Older ones are removed, and a checkpoint that was not finished is begun again.
+        seen |= set(folder.glob("seed-42/checkpoint-*")) - before
+        if len(seen) > more:
+            return True
+        time.sleep(0.002)
+    return False
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument("--kills", type=int, default=30, help="How often to kill.")
+    parser.add_argument("--processes", type=int, default=1, help="Processes to train on.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the moments at which to kill.")
+    given = parser.parse_args()
+    sys.exit(not kill_and_resume(given.kills, given.processes, given.seed))

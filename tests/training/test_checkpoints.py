@@ -1,0 +1,207 @@
+"""Checkpoints: whole or skipped, resumed to the same end, and written when a signal says so."""
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import TrainerCallback
+
+from hf_polyglot.training import trainer as trainer_module
+from hf_polyglot.training.checkpoints import CHECKPOINT_FILES, last_whole_checkpoint, seal_checkpoint
+from tests.models.tiny_models import tiny_byte_crf, tiny_slicer
+
+from .kill_and_resume import kill_and_resume
+from .test_trainer import trainer_of
+
+
+class At(TrainerCallback):
+    """Does something behind a step."""
+
+    def __init__(self, step, action):
+        self.step, self.action = step, action
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            self.action()
+
+
+def checkpoint(folder, steps):
+    path = folder / f"checkpoint-{steps}"
+    (path / "below").mkdir(parents=True)
+    for name, text in {"model": f"weights {steps}", "below/more": "more"}.items():
+        (path / name).write_text(text)
+    seal_checkpoint(path)
+    return path
+
+
+def test_the_last_whole_checkpoint_is_found_and_later_ones_are_named(tmp_path):
+    for steps in (5, 40, 100, 200, 300, 400):
+        checkpoint(tmp_path, steps)
+    (tmp_path / "checkpoint-100" / "model").write_text("weights 1O0")
+    (tmp_path / "checkpoint-200" / "below" / "more").unlink()
+    (tmp_path / "checkpoint-300" / CHECKPOINT_FILES).unlink()
+    (tmp_path / "checkpoint-400" / CHECKPOINT_FILES).write_text("{")
+    (tmp_path / "checkpoint-best").mkdir()
+
+    found, skipped = last_whole_checkpoint(tmp_path)
+
+    assert found == tmp_path / "checkpoint-40"
+    reasons = [line.partition(" is skipped: ")[2] for line in skipped]
+    assert reasons == [
+        "checkpoint_files.json is damaged.", "it was not finished.", "below/more is missing.", "model is damaged.",
+    ]  # fmt: skip
+    assert last_whole_checkpoint(tmp_path / "none") == (None, [])
+
+
+@pytest.mark.parametrize("make_model", [tiny_byte_crf, tiny_slicer])
+@pytest.mark.parametrize("stop_at", [3, 7, 10])
+def test_a_signal_leaves_a_checkpoint_from_which_training_ends_as_if_undisturbed(
+    make_model, stop_at, tmp_path, capsys
+):
+    whole = trainer_of(make_model, tmp_path / "whole", num_train_epochs=3)
+    whole.train()
+    interrupted = trainer_of(make_model, tmp_path / "stopped", num_train_epochs=3)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    interrupted.add_callback(At(stop_at, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+
+    with pytest.raises(KeyboardInterrupt, match=r"stopped behind step .* --resume_from_checkpoint true"):
+        interrupted.train()
+    resumed = trainer_of(make_model, tmp_path / "stopped", num_train_epochs=3)
+    resumed.train(resume_from_checkpoint=True)
+
+    # The signal was sent behind that step, and may have come too late for the callback that looks for it.
+    assert f"checkpoint-{stop_at}" in (said := capsys.readouterr().out) or f"checkpoint-{stop_at + 1}" in said
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    for name, parameter in whole.model.named_parameters():
+        torch.testing.assert_close(resumed.model.get_parameter(name), parameter, rtol=0, atol=0)
+    f1 = [
+        [log["eval_average_f1"] for log in trainer.state.log_history if "eval_average_f1" in log]
+        for trainer in (whole, resumed)
+    ]
+    assert f1[0] == f1[1]
+
+
+def test_a_second_interrupt_ends_at_once(tmp_path):
+    trainer = trainer_of(tiny_byte_crf, tmp_path)
+
+    def interrupt_twice():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    trainer.add_callback(At(1, interrupt_twice))
+
+    with pytest.raises(KeyboardInterrupt) as interruption:
+        trainer.train()
+
+    assert not interruption.value.args
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_damaged_checkpoint_is_skipped_for_the_one_before_it(tmp_path, capsys):
+    whole = trainer_of(tiny_byte_crf, tmp_path / "whole", num_train_epochs=4)
+    whole.train()
+    first = trainer_of(tiny_byte_crf, tmp_path / "run", num_train_epochs=4)
+    first.add_callback(At(12, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+    with pytest.raises(KeyboardInterrupt):
+        first.train()
+    last = max((tmp_path / "run").glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    with (last / "optimizer.pt").open("r+b") as file:
+        file.truncate(100)
+
+    resumed = trainer_of(tiny_byte_crf, tmp_path / "run", num_train_epochs=4)
+    resumed.train(resume_from_checkpoint=True)
+
+    said = capsys.readouterr().out
+    assert f"{last} is skipped: optimizer.pt is damaged." in said
+    assert "Training goes on from" in said
+    for name, parameter in whole.model.named_parameters():
+        torch.testing.assert_close(resumed.model.get_parameter(name), parameter, rtol=0, atol=0)
+
+
+def test_resuming_without_a_checkpoint_begins_anew(tmp_path, capsys):
+    trainer = trainer_of(tiny_byte_crf, tmp_path, num_train_epochs=1)
+
+    trainer.train(resume_from_checkpoint=True)
+
+    assert "Training goes on from the beginning." in capsys.readouterr().out
+    assert trainer.state.global_step == 5
+
+
+def test_a_full_disk_keeps_the_checkpoint_before_it(tmp_path, monkeypatch):
+    trainer = trainer_of(tiny_byte_crf, tmp_path, num_train_epochs=3)
+
+    def fail(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    trainer.add_callback(At(7, lambda: monkeypatch.setattr(trainer_module, "save_adam_state", fail)))
+
+    with pytest.raises(OSError, match=r"checkpoint-10 could not be written: .*No space left.*Make room") as failure:
+        trainer.train()
+
+    found, skipped = last_whole_checkpoint(tmp_path)
+    assert found.name == "checkpoint-5"
+    assert skipped == [f"{tmp_path}/checkpoint-10 is skipped: it was not finished."]
+    assert failure.value.__cause__ is not None
+
+
+def test_an_output_folder_that_cannot_be_written_is_named_before_training(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    trainer = trainer_of(tiny_byte_crf, tmp_path / "fine")
+    trainer.args.output_dir = str(tmp_path / "file" / "run")
+
+    with pytest.raises(OSError, match=r"Nothing can be written into `output_dir` .*file/run: .* Give another one"):
+        trainer.train()
+
+
+def test_only_so_many_checkpoints_are_kept_and_the_best_among_them(tmp_path):
+    trainer = trainer_of(tiny_byte_crf, tmp_path, num_train_epochs=5, greater_is_better=False)
+
+    trainer.train()
+
+    assert {path.name for path in tmp_path.glob("checkpoint-*")} == {"checkpoint-5", "checkpoint-25"}
+    assert trainer.state.best_model_checkpoint.endswith("checkpoint-5")
+
+
+@pytest.mark.parametrize("steps_between_checks", [1, 4])
+def test_a_loss_that_is_no_number_stops_training_with_its_batch(steps_between_checks, tmp_path, monkeypatch):
+    trainer = trainer_of(tiny_byte_crf, tmp_path, num_train_epochs=2)
+    seen = []
+    compute_loss = trainer.compute_loss
+
+    def broken(model, inputs, **options):
+        seen.append(inputs)
+        return compute_loss(model, inputs, **options) * (float("nan") if len(seen) == 7 else 1.0)
+
+    monkeypatch.setattr(trainer, "compute_loss", broken)
+    if steps_between_checks > 1:  # as on a GPU
+        monkeypatch.setattr(trainer_module, "STEPS_BETWEEN_LOSS_CHECKS", steps_between_checks)
+        monkeypatch.setattr(trainer_module, "_is_free_to_look_at", lambda loss: False)
+
+    with pytest.raises(
+        FloatingPointError, match=r"The loss of a batch of step 7 is nan; .*failed_batch-0.safetensors"
+    ):
+        trainer.train()
+
+    saved = load_file(tmp_path / "failed_batch-0.safetensors")
+    assert all(torch.equal(saved[name], value) for name, value in seen[6].items())
+    found, _ = last_whole_checkpoint(tmp_path)
+    assert found.name == "checkpoint-5"
+    assert all(value.isfinite().all() for value in load_file(found / "model.safetensors").values())
+
+
+def test_the_digests_of_a_checkpoint_name_every_file(tmp_path):
+    trainer_of(tiny_byte_crf, tmp_path, num_train_epochs=1).train()
+
+    digests = json.loads((tmp_path / "checkpoint-5" / CHECKPOINT_FILES).read_text())
+
+    files = {path.name for path in (tmp_path / "checkpoint-5").iterdir()}
+    assert set(digests) == files - {CHECKPOINT_FILES}
+    assert {"model.safetensors", "optimizer.pt", "rng_state.pth", "trainer_state.json"} <= set(digests)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_and_resumed_ends_as_if_undisturbed():
+    assert kill_and_resume(kills=2, processes=1, seed=1)
