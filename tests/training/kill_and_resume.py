@@ -21,10 +21,12 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+CORPORA = [str(ROOT / "hf_polyglot" / "data" / "demo" / language) for language in ("swa", "spa")]
 RECIPE = [
-    str(ROOT / "recipes" / "byte_crf.py"), "--embedding_size", "16", "--unit_hidden_size", "16", "--hidden_size", "16",
+    str(ROOT / "recipes" / "byte_crf.py"), "--corpora", *CORPORA,
+    "--embedding_size", "16", "--unit_hidden_size", "16", "--hidden_size", "16",
     "--max_train_sentences", "60", "--max_test_sentences", "20", "--per_device_train_batch_size", "4",
-    "--num_train_epochs", "6", "--save_strategy", "steps", "--save_steps", "7", "--eval_strategy", "steps",
+    "--num_train_epochs", "3", "--save_strategy", "steps", "--save_steps", "7", "--eval_strategy", "steps",
     "--eval_steps", "7", "--logging_strategy", "steps", "--logging_steps", "7", "--load_best_model_at_end", "true",
     "--use_cpu", "true", "--disable_tqdm", "true", "--resume_from_checkpoint", "true", "--seeds", "42",
 ]  # fmt: skip
