@@ -1,10 +1,18 @@
-"""Markdown tables of runs, from their results.json."""
+"""Markdown tables of runs, from their results.json and from comparisons of two."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
 from hf_polyglot.results import AVERAGES, languages_by_training
+
+# What a comparison says nothing about, by what it covers.
+SCOPES = {
+    "test sentences and runs": "Interval and bootstrap allow for other test sentences and for other runs (seeds), the "
+    "two other tests for other sentences only.",
+    "test sentences": "All of this allows for other test sentences only: it is about these models, and not about how "
+    "they were trained. For that, train both with several --seeds.",
+}
 
 
 def results_table(results: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, split: str = "test") -> str:
@@ -121,6 +129,33 @@ def scores_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
         cells = [numbers["precision"], numbers["recall"], numbers["f1"], *f1_of_types]
         rows.append([language, *("–" if cell is None else f"{cell:.2f}" for cell in cells)])
     return _markdown(rows)
+
+
+def comparison_table(comparison: Mapping[str, Any]) -> str:
+    """
+    Markdown table of the tests between two systems, one row a language, and what they say in words.
+
+    Args:
+        comparison (`Mapping[str, Any]`):
+            As `recipes/compare.py` stores it: what `compare_systems` of `hf_polyglot.analysis.significance` gives,
+            and the names of the `systems`.
+    """
+    level = comparison["confidence_level"]
+    titles = ["Difference", f"{100 * level:g} % interval", "p bootstrap", "Holm", "p randomisation", "p sign"]
+    rows = [["Language", *comparison["systems"], *titles]]
+    together = {f"**{name}**": comparison[name] for name in ("pooled", "average") if name in comparison}
+    for name, row in (comparison["languages"] | together).items():
+        f1 = [f"{of_system:.2f}" for of_system in row["f1"]]
+        interval = "{:+.2f} to {:+.2f}".format(*row["interval"])
+        holm = row.get("holm", {}).get("bootstrap")
+        p_values = [row["p"]["bootstrap"], holm, row["p"]["randomisation"], row["p"].get("sign")]
+        cells = ["–" if p_value is None else f"{p_value:.4f}" for p_value in p_values]
+        rows.append([name, *f1, f"{row['difference']:+.2f}", interval, *cells])
+    differing = [language for language, row in comparison["languages"].items() if row["differs"]]
+    verdict = (
+        f"Different at {1 - level:.2g}, by the bootstrap and Holm's correction: {', '.join(differing) or 'none'}."
+    )
+    return f"{_markdown(rows)}\n\n{verdict}\n{SCOPES[comparison['covers']]}"
 
 
 def _metrics(run: Mapping[str, Any], split: str) -> list[str]:

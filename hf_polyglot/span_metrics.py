@@ -15,7 +15,7 @@ Reference:
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -105,13 +105,62 @@ def span_scores(
     _check_mode(mode)
     _check_lengths(gold, predicted)
     counts = Counter[tuple[str, str]]()
-    for gold_tags, predicted_tags in zip(gold, predicted, strict=True):
-        gold_spans = set(spans_from_tags(gold_tags, scheme, strict=mode == "strict"))
-        predicted_spans = set(spans_from_tags(predicted_tags, scheme, strict=mode == "strict"))
+    for gold_spans, predicted_spans in _spans_of_sentences(gold, predicted, scheme, mode):
         counts.update(("gold", entity_type) for *_, entity_type in gold_spans)
         counts.update(("predicted", entity_type) for *_, entity_type in predicted_spans)
         counts.update(("correct", entity_type) for *_, entity_type in gold_spans & predicted_spans)
     return _scores_from_counts(counts)
+
+
+def sentence_span_counts(
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], *, scheme: str = "IOB2", mode: str = "conlleval"
+) -> np.ndarray:
+    """
+    Numbers of correct, predicted and gold spans of each sentence, which tests of significance resample.
+
+    Args:
+        gold (`Sequence[Sequence[str]]`):
+            Tags of each sentence.
+        predicted (`Sequence[Sequence[str]]`):
+            Tags of the same words.
+        scheme (`str`, *optional*, defaults to `"IOB2"`):
+            Scheme of the tags.
+        mode (`str`, *optional*, defaults to `"conlleval"`):
+            `"conlleval"` or `"strict"`.
+
+    Returns:
+        Integers of shape `(sentences, 3)`. Their sums over the sentences are those of `span_scores`.
+
+    Example:
+        >>> sentence_span_counts([["B-PER", "O", "B-LOC"], ["O"]], [["B-PER", "O", "O"], ["B-PER"]]).tolist()
+        [[1, 1, 2], [0, 1, 0]]
+    """
+    _check_mode(mode)
+    _check_lengths(gold, predicted)
+    return np.array([
+        (len(gold_spans & predicted_spans), len(predicted_spans), len(gold_spans))
+        for gold_spans, predicted_spans in _spans_of_sentences(gold, predicted, scheme, mode)
+    ])
+
+
+def f1_of_counts(counts: np.ndarray) -> np.ndarray:
+    """
+    F1 in percent, 0 where there is neither a gold nor a predicted span.
+
+    Args:
+        counts (`np.ndarray` of shape `(..., 3)`):
+            Numbers of correct, predicted and gold spans.
+
+    Returns:
+        `np.ndarray` of shape `(...)`.
+
+    Example:
+        >>> f1_of_counts(np.array([[1, 1, 3], [0, 0, 0]])).tolist()
+        [50.0, 0.0]
+    """
+    correct, predicted, gold = np.moveaxis(np.asarray(counts), -1, 0)
+    # Without a span nothing is correct, so that any denominator but 0 gives 0.
+    return 200 * correct / np.where(predicted + gold > 0, predicted + gold, 1)
 
 
 def span_scores_by_language(
@@ -319,6 +368,17 @@ def label_accuracy(prediction: "EvalPrediction") -> dict[str, float]:
     """
     gold, predicted = _ids_of_words(prediction, num_labels=None)
     return {"accuracy": token_accuracy([ids.tolist() for ids in gold], [ids.tolist() for ids in predicted])}
+
+
+def _spans_of_sentences(
+    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], scheme: str, mode: str
+) -> Iterator[tuple[set[tuple[int, int, str]], set[tuple[int, int, str]]]]:
+    """Gold spans and predicted spans of each sentence."""
+    for gold_tags, predicted_tags in zip(gold, predicted, strict=True):
+        yield (
+            set(spans_from_tags(gold_tags, scheme, strict=mode == "strict")),
+            set(spans_from_tags(predicted_tags, scheme, strict=mode == "strict")),
+        )
 
 
 def _percent(part: int, whole: int) -> float:

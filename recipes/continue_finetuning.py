@@ -104,7 +104,7 @@ def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> d
 
         trainer = make_trainer(training)
         before = {
-            split: aggregate_scores([score_corpora(trainer, datasets)])
+            split: aggregate_scores([score_corpora(trainer, datasets)[0]])
             for split, datasets in corpora.evaluation.items()
         }
         trainer.create_optimizer()

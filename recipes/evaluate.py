@@ -11,15 +11,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from accelerate import Accelerator
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 import hf_polyglot  # noqa: F401  registers the models
-from hf_polyglot.data.corpora import load_corpora
+from hf_polyglot.data.corpora import fingerprint, load_corpora
 from hf_polyglot.inference.tagging import tag_words
 from hf_polyglot.models.label_scheme import types_of_labels, with_types_mapped
 from hf_polyglot.result_tables import scores_table
-from hf_polyglot.span_metrics import scores_with_average, span_scores_by_language, with_stray_spans
+from hf_polyglot.sentence_counts import SentenceCounts, write_sentence_counts
+from hf_polyglot.span_metrics import (
+    scores_with_average,
+    sentence_span_counts,
+    span_scores_by_language,
+    with_stray_spans,
+)
 from hf_polyglot.training.arguments import parse_recipe
 from hf_polyglot.training.recipe_corpora import named_sources, parsed_type_map
 
@@ -42,6 +49,9 @@ class EvaluateArguments:
     )
     batch_size: int = field(default=64, metadata={"help": "Sentences read at once."})
     output_file: str | None = field(default=None, metadata={"help": "JSON file for the scores."})
+    sentence_counts: str | None = field(
+        default=None, metadata={"help": "JSON file for the counts of each sentence, which compare.py reads."}
+    )
 
 
 def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
@@ -82,6 +92,16 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
     if arguments.output_file is not None:
         Path(arguments.output_file).write_text(
             json.dumps(scores, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+    if arguments.sentence_counts is not None:
+        counts = sentence_span_counts(gold, predicted, scheme=scheme, mode=arguments.mode)
+        of_languages = {language: counts[None, np.array(languages) == language] for language in loaded.corpora}
+        fingerprints = {language: fingerprint(splits[arguments.split]) for language, splits in loaded.corpora.items()}
+        write_sentence_counts(
+            arguments.sentence_counts,
+            SentenceCounts(
+                Path(arguments.model).name, {arguments.split: of_languages}, {arguments.split: fingerprints}
+            ),
         )
     return scores
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from hf_polyglot.result_tables import differences_table, of_languages, results_table
+from hf_polyglot.result_tables import comparison_table, differences_table, of_languages, results_table
 from hf_polyglot.results import aggregate_scores, check_results
 
 from .test_results import scores, zero_shot_results
@@ -143,3 +143,50 @@ def test_a_run_can_be_shown_on_some_of_its_languages():
     assert [row[0] for row in rows] == ["Language", "eng", "hau"]
     assert list(results["scores"]["validation"]) == ["eng"]
     check_results(results)
+
+
+def compared(f1, interval, p_values, **language):
+    tests = dict(zip(("bootstrap", "randomisation", "sign"), p_values, strict=False))
+    return {"f1": f1, "difference": f1[1] - f1[0], "interval": interval, "p": tests, **language}
+
+
+def comparison(**changes):
+    return {
+        "systems": ["standard", "slicer"],
+        "covers": "test sentences",
+        "confidence_level": 0.95,
+        "languages": {
+            "swa": compared([70, 72.5], [1.1, 4], [0.012, 0.02, 0.5], holm={"bootstrap": 0.024}, differs=True),
+            "yor": compared([60, 59], [-2, 0.5], [0.25, 0.5, 1], holm={"bootstrap": 0.25}, differs=False),
+        },
+        "pooled": compared([66, 67], [-1, 3], [0.1, 0.2, 0.3]),
+        "average": compared([65, 65.75], [-1, 2.5], [0.1, 0.2]),
+    } | changes
+
+
+def test_a_comparison_is_a_table_of_all_tests_and_a_verdict():
+    table, verdict = comparison_table(comparison()).split("\n\n")
+
+    tests = ["p bootstrap", "Holm", "p randomisation", "p sign"]
+    assert cells(table) == [
+        ["Language", "standard", "slicer", "Difference", "95 % interval", *tests],
+        ["swa", "70.00", "72.50", "+2.50", "+1.10 to +4.00", "0.0120", "0.0240", "0.0200", "0.5000"],
+        ["yor", "60.00", "59.00", "-1.00", "-2.00 to +0.50", "0.2500", "0.2500", "0.5000", "1.0000"],
+        ["**pooled**", "66.00", "67.00", "+1.00", "-1.00 to +3.00", "0.1000", "–", "0.2000", "0.3000"],
+        ["**average**", "65.00", "65.75", "+0.75", "-1.00 to +2.50", "0.1000", "–", "0.2000", "–"],
+    ]
+    assert verdict.startswith("Different at 0.05, by the bootstrap and Holm's correction: swa.\n")
+    assert "not about how they were trained" in verdict
+
+
+def test_a_comparison_of_several_runs_says_so_and_may_find_nothing():
+    yor = {"yor": comparison()["languages"]["yor"]}
+    alone = comparison(covers="test sentences and runs", languages=yor, confidence_level=0.9)
+    del alone["pooled"], alone["average"]
+
+    table, verdict = comparison_table(alone).split("\n\n")
+
+    assert [row[0] for row in cells(table)] == ["Language", "yor"]
+    assert "90 % interval" in table
+    assert verdict.startswith("Different at 0.1, by the bootstrap and Holm's correction: none.\n")
+    assert "other runs (seeds)" in verdict

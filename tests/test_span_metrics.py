@@ -14,8 +14,10 @@ from hf_polyglot import span_metrics
 from hf_polyglot.models.label_scheme import spans_from_tags
 from hf_polyglot.span_metrics import (
     average_scores,
+    f1_of_counts,
     label_accuracy,
     scores_with_average,
+    sentence_span_counts,
     span_f1,
     span_scores,
     span_scores_by_language,
@@ -315,3 +317,20 @@ def test_importing_the_metrics_does_not_import_evaluate():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="has no attribute `SpanF2`"):
         span_metrics.SpanF2  # noqa: B018
+
+
+@pytest.mark.parametrize("mode", ["conlleval", "strict"])
+@pytest.mark.parametrize("scheme", PREFIXES)
+@given(data=st.data())
+@settings(deadline=None)
+def test_the_counts_of_sentences_are_those_of_their_scores(data, scheme, mode):
+    gold, predicted = data.draw(tag_pairs(scheme))
+
+    counts = sentence_span_counts(gold, predicted, scheme=scheme, mode=mode)
+
+    for row, *sentence in zip(counts.tolist(), gold, predicted, strict=True):
+        alone = span_scores(*([tags] for tags in sentence), scheme=scheme, mode=mode)
+        assert row == [alone.correct, alone.predicted, alone.gold]
+    scores = span_scores(gold, predicted, scheme=scheme, mode=mode)
+    assert counts.sum(0).tolist() == [scores.correct, scores.predicted, scores.gold]
+    assert f1_of_counts(counts.sum(0)) == pytest.approx(scores.f1)

@@ -9,6 +9,7 @@ from typing import Any
 
 from hf_polyglot.model_card import write_model_card
 from hf_polyglot.results import joined_results, read_results, write_results
+from hf_polyglot.sentence_counts import joined_sentence_counts, read_sentence_counts, write_sentence_counts
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.publishing import command_line, run_arguments
 from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
@@ -95,6 +96,8 @@ def train_each_language(
     results = joined_results(runs, name=folder.name, command=command_line(training))
     if training.process_index == 0:
         write_results(folder, results)
+        counts = [read_sentence_counts(folder / language) for language in runs]
+        write_sentence_counts(folder, joined_sentence_counts(counts, folder.name))
         write_model_card(folder)
     return results
 

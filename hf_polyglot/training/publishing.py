@@ -1,4 +1,4 @@
-"""The end of a recipe: results.json, the card, the table on the terminal, and the Hub."""
+"""The end of a recipe: results.json, sentence_counts.json, the card, the table on the terminal, and the Hub."""
 
 import dataclasses
 import shlex
@@ -12,6 +12,7 @@ from huggingface_hub import HfApi
 from hf_polyglot.model_card import write_model_card
 from hf_polyglot.result_tables import differences_table, results_table
 from hf_polyglot.results import run_environment, write_results
+from hf_polyglot.sentence_counts import SentenceCounts, write_sentence_counts
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
 from hf_polyglot.training.runs import SeedRuns, train_over_seeds
@@ -114,7 +115,8 @@ def publish_run(
     **described: Any,
 ) -> dict[str, Any]:
     """
-    Write results.json and the card beside the model, and upload the folder if `--push_to_hub` says so.
+    Write results.json, sentence_counts.json and the card beside the model, and upload the folder if `--push_to_hub`
+    says so.
 
     Args:
         runs ([`SeedRuns`]):
@@ -135,6 +137,11 @@ def publish_run(
     if runs.trainer.is_world_process_zero():
         folder = Path(training.output_dir)
         write_results(folder / "results.json", results)
+        fingerprints = {
+            split: {language: results["data"][language][split]["fingerprint"] for language in counts}
+            for split, counts in runs.sentence_counts.items()
+        }
+        write_sentence_counts(folder, SentenceCounts(results["name"], runs.sentence_counts, fingerprints))
         write_model_card(folder, repo_id=training.hub_model_id if training.push_to_hub else None)
         if training.push_to_hub:
             api = HfApi(token=training.hub_token)

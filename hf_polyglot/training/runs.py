@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import set_seed
 
 from hf_polyglot.results import aggregate_scores, peak_memory_bytes
-from hf_polyglot.span_metrics import average_scores, scores_with_average, span_scores_by_language
+from hf_polyglot.span_metrics import (
+    average_scores,
+    scores_with_average,
+    sentence_span_counts,
+    span_scores_by_language,
+)
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.trainer import PolyglotTrainer
 
@@ -28,6 +34,9 @@ class SeedRuns:
             The seeds.
         best_seed (`int`):
             The one with the best average dev F1, whose model is kept.
+        sentence_counts (`dict[str, dict[str, np.ndarray]]`):
+            `{split: {language: counts}}`: numbers of correct, predicted and gold spans of each sentence, of shape
+            `(runs, sentences, 3)`, the runs in the order of the seeds.
         seconds (`float`):
             Wall-clock time of all of it.
         peak_memory_bytes (`int`):
@@ -39,6 +48,7 @@ class SeedRuns:
     scores: dict[str, Any]
     seeds: list[int]
     best_seed: int
+    sentence_counts: dict[str, dict[str, np.ndarray]]
     seconds: float
     peak_memory_bytes: int
     trainer: PolyglotTrainer
@@ -46,9 +56,9 @@ class SeedRuns:
 
 def score_corpora(
     trainer: PolyglotTrainer, datasets: Mapping[str, Any], zero_shot_languages: Sequence[str] = ()
-) -> dict[str, dict[str, Any]]:
+) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray]]:
     """
-    Exact-match span scores of each language and their average, in percent.
+    Exact-match span scores of each language and their average, in percent, and what each sentence contributes.
 
     Args:
         trainer ([`PolyglotTrainer`]):
@@ -60,7 +70,8 @@ def score_corpora(
 
     Returns:
         `{language: {"f1", "precision", "recall", "macro_f1", "by_type"}, "average": {...}}`, and if only some
-        languages were trained on, `"average_source"` and `"average_zero_shot"` too.
+        languages were trained on, `"average_source"` and `"average_zero_shot"` too; and `{language: counts}`, numbers
+        of correct, predicted and gold spans of shape `(sentences, 3)`.
     """
     config = trainer.model.config
     gold, predicted, languages = [], [], []
@@ -77,7 +88,8 @@ def score_corpora(
     seen = {language: by_language[language] for language in by_language if language not in zero_shot_languages}
     if seen and unseen:
         scores |= {"average_source": average_scores(seen), "average_zero_shot": average_scores(unseen)}
-    return scores
+    counts = sentence_span_counts(gold, predicted, scheme=config.label_scheme)  # (sentences, 3)
+    return scores, {language: counts[np.array(languages) == language] for language in datasets}
 
 
 def train_over_seeds(
@@ -120,6 +132,7 @@ def train_over_seeds(
     if training.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(training.device)
     scores: dict[str, list[dict[str, Any]]] = {split: [] for split in evaluation}
+    counts: dict[str, list[dict[str, np.ndarray]]] = {split: [] for split in evaluation}
     best_f1, best_seed = -1.0, seeds[0]
     best_trainer: PolyglotTrainer
     for seed in seeds:
@@ -134,7 +147,9 @@ def train_over_seeds(
         except KeyboardInterrupt as interruption:
             raise SystemExit(f"\n{interruption}" if interruption.args else 130) from None
         for split, datasets in evaluation.items():
-            scores[split].append(score_corpora(trainer, datasets, zero_shot_languages))
+            scores_of_seed, counts_of_seed = score_corpora(trainer, datasets, zero_shot_languages)
+            scores[split].append(scores_of_seed)
+            counts[split].append(counts_of_seed)
         dev = scores["validation"][-1]
         dev_f1 = dev.get("average_source", dev["average"])["f1"]
         if dev_f1 > best_f1:
@@ -145,6 +160,10 @@ def train_over_seeds(
         scores={split: aggregate_scores(of_seeds) for split, of_seeds in scores.items()},
         seeds=list(seeds),
         best_seed=best_seed,
+        sentence_counts={
+            split: {language: np.stack([of_seed[language] for of_seed in of_seeds]) for language in of_seeds[0]}
+            for split, of_seeds in counts.items()
+        },
         seconds=time.perf_counter() - started,
         peak_memory_bytes=peak_memory_bytes(training.device),
         trainer=best_trainer,

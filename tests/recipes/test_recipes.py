@@ -8,11 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from hf_polyglot.analysis.prediction_files import counts_of_prediction_files
+from hf_polyglot.data.corpora import fingerprint, load_corpora
 from hf_polyglot.data.demo import DEMO_FOLDER
-from hf_polyglot.result_tables import differences_table, results_table
+from hf_polyglot.result_tables import comparison_table, differences_table, results_table
 from hf_polyglot.results import read_results
+from hf_polyglot.sentence_counts import SentenceCounts, read_sentence_counts, write_sentence_counts
 from hf_polyglot.training.arguments import parse_recipe
 from tests.hub_server import FakeHub
 from tests.models.tiny_models import saved_encoder
@@ -72,6 +76,12 @@ def test_training_leaves_a_model_results_and_a_card(trained):
     assert {"config.json", "model.safetensors", "tokenizer.json", "results.json", "README.md"} <= {
         path.name for path in folder.iterdir()
     }
+    counts = read_sentence_counts(folder).counts  # which checks them against the results
+    assert {split: set(languages) for split, languages in counts.items()} == {
+        "test": {"swa", "spa", "por"},
+        "validation": {"swa", "spa", "por"},
+    }
+    assert counts["test"]["por"].shape == (2, 20, 3)
     assert not list(folder.glob("*.bin"))
     assert results["seeds"] == [1, 2]
     assert results["regime"] == "polyglot"
@@ -85,7 +95,8 @@ def test_training_leaves_a_model_results_and_a_card(trained):
 def test_what_is_pushed_is_the_model_and_not_its_checkpoints(trained):
     folder, _, files, loaded = trained
 
-    assert {"config.json", "model.safetensors", "tokenizer.json", "results.json", "README.md", "crf.py"} <= set(files)
+    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md", "crf.py"} <= set(files)
+    assert {"results.json", "sentence_counts.json"} <= set(files)
     assert not [name for name in files if name.startswith(("seed-", "checkpoint-"))]
     assert b"me/tiny" in files["README.md"]
     assert loaded.returncode == 0, loaded.stderr[-2000:]
@@ -105,6 +116,44 @@ def test_evaluating_gives_the_scores_of_training(trained, tmp_path):
     scores = json.loads(output.read_text())
     assert f"{scores['swa']['f1']:.2f}" in table
     assert set(scores) == {"swa", "average"}
+
+
+@pytest.mark.slow
+def test_a_run_compared_to_itself_differs_nowhere(trained, tmp_path):
+    folder, *_ = trained
+    output = tmp_path / "comparison.json"
+
+    table = run("compare.py", folder, folder / "results.json", "--num_resamples", 100, "--output_file", output)
+
+    comparison = json.loads(output.read_text())
+    assert comparison_table(comparison) in table
+    assert comparison["covers"] == "test sentences and runs"
+    assert list(comparison["languages"]) == ["por", "spa", "swa"]
+    f1 = read_results(folder)["scores"]["test"]["average"]["f1"]["mean"]
+    assert comparison["average"]["f1"] == pytest.approx([f1, f1])
+    assert {row["p"]["randomisation"] for row in comparison["languages"].values()} == {1}
+
+
+@pytest.mark.slow
+def test_the_counts_of_a_saved_model_are_compared_as_those_of_its_predictions_are(trained, tmp_path):
+    folder, *_ = trained
+    source = DEMO_FOLDER / "swa" / "test.txt"
+    saved, predicted, guess = tmp_path / "saved.json", tmp_path / "predicted.conll", tmp_path / "guess.conll"
+    run("evaluate.py", "--model", folder, "--corpora", DEMO_FOLDER / "swa", "--sentence_counts", saved)
+    run("predict.py", "--model", folder, "--input", source, "--input_format", "conll", "--output_format", "conll",
+        "--output", predicted)  # fmt: skip
+    guess.write_text("".join(re.sub(r"\S+$", "O", line) for line in source.read_text().splitlines(keepends=True)))
+
+    table = run("compare.py", guess, predicted, "--gold_file", source, "--num_resamples", 100)
+
+    (of_files,) = counts_of_prediction_files([predicted], gold_file=source)
+    of_model = read_sentence_counts(saved)
+    assert of_model.name == folder.name
+    assert of_model.counts["test"]["swa"].tolist() == of_files.counts["test"]["all sentences"].tolist()
+    assert of_model.fingerprints["test"]["swa"] == fingerprint(
+        load_corpora({"swa": source.parent}).corpora["swa"]["test"]
+    )
+    assert re.search(r"^\| all sentences \| +0\.00 \|", table, flags=re.MULTILINE)
 
 
 @pytest.mark.slow
@@ -240,6 +289,7 @@ def test_charner_trains_and_what_it_leaves_evaluates_and_predicts(units, tmp_pat
     results = read_results(folder)
     assert (results["model_type"], results["regime"]) == ("charner", "polyglot")
     assert "swa" in table
+    assert set(read_sentence_counts(folder).counts) == {"test", "validation"}
     assert json.loads(output)["text"] == "Amina alifika Dar es Salaam."
     assert json.loads((folder / "config.json").read_text())["boundaries"] is True
 
@@ -273,6 +323,31 @@ def test_an_encoder_crf_learns_transitions_of_each_language(tmp_path):
     assert json.loads((folder / "config.json").read_text())["languages"] == trained_on
     tagged = run("predict.py", "--model", folder, "--language", trained_on[0], stdin="Habari!\n")
     assert json.loads(tagged)["text"] == "Habari!"
+
+
+def compare(*systems, **settings):
+    recipe = runpy.run_path(str(ROOT / "recipes" / "compare.py"))
+    return recipe["main"](recipe["CompareArguments"](systems=[*map(str, systems)], **settings))
+
+
+def test_languages_of_one_run_only_are_left_out_of_a_comparison(tmp_path, capsys):
+    counts = np.array([[[1, 1, 1], [0, 1, 1]]])
+    for name, languages in (("first", ("swa", "yor")), ("second", ("swa", "hau"))):
+        run_on = {"dev": dict.fromkeys(languages, counts)}, {"dev": dict.fromkeys(languages, "aa")}
+        write_sentence_counts(tmp_path / f"{name}.json", SentenceCounts(name, *run_on))
+
+    comparison = compare(tmp_path / "first.json", tmp_path / "second.json", split="dev", num_resamples=10)
+
+    assert list(comparison["languages"]) == ["swa"]
+    assert comparison["systems"] == ["first", "second"]
+    assert "Only one of them was scored on hau, yor: left out." in capsys.readouterr().out
+
+
+def test_only_two_systems_that_are_there_are_compared(tmp_path):
+    with pytest.raises(ValueError, match=r"`systems` is \['a'\]\. Expected two"):
+        compare("a")
+    with pytest.raises(ValueError, match=r"nowhere: no such folder or file"):
+        compare(tmp_path, tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)

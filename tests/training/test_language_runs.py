@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 
 from hf_polyglot.results import read_results, write_results
+from hf_polyglot.sentence_counts import SentenceCounts, read_sentence_counts, write_sentence_counts
 from hf_polyglot.training.language_runs import train_each_language, train_together_or_apart
 from hf_polyglot.training.publishing import run_arguments
 from hf_polyglot.training.recipe_corpora import CorpusArguments, load_recipe_corpora
@@ -27,7 +29,7 @@ def corpora():
 
 
 def recipe(arguments, trained):
-    """A recipe that learns nothing; F1 is 10 times the length of the language's name with seed 1, 2 more with 2."""
+    """A recipe that learns nothing: F1 is 70 in Spanish and 60 in Swahili with seed 1, and 62 in both with seed 2."""
 
     def scores(language):
         f1 = [60.0 + 10 * (language == "spa"), 62.0]
@@ -44,6 +46,12 @@ def recipe(arguments, trained):
             "scores": scores(language),
         }  # fmt: skip
         write_results(f"{training.output_dir}/results.json", results)
+        counts = np.array([[[35 if language == "spa" else 30, 50, 50]], [[31, 50, 50]]])
+        fingerprint = results["data"][language]["test"]["fingerprint"]
+        write_sentence_counts(
+            training.output_dir,
+            SentenceCounts(language, {"test": {language: counts}}, {"test": {language: fingerprint}}),
+        )
         return results
 
     return train
@@ -61,6 +69,7 @@ def test_the_results_of_all_languages_are_joined_seed_by_seed(corpora, tmp_path)
     assert results["one_model_per_language"] is True
     assert set(results["data"]) == {"swa", "spa"}
     assert read_results(tmp_path) == results
+    assert set(read_sentence_counts(tmp_path).counts["test"]) == {"swa", "spa"}
     card = (tmp_path / "README.md").read_text()
     assert "Each language has a model of its own" in card
     assert f"{tmp_path.name}/swa" in card

@@ -1,5 +1,6 @@
 """Runs over several seeds: which model is kept, and what is refused."""
 
+import numpy as np
 import pytest
 
 from hf_polyglot.training import runs
@@ -25,8 +26,9 @@ def scores_of_seeds(source, zero_shot):
     def score(trainer, datasets, zero_shot_languages):
         seed = trainer.args.seed
         scores = {"swa": {"f1": source[seed]}, "yor": {"f1": zero_shot[seed]}}
+        counts = {"swa": np.array([[seed, seed, seed], [0, 0, 1]])}
         mean = {"f1": (source[seed] + zero_shot[seed]) / 2}
-        return scores | {"average": mean, "average_source": scores["swa"], "average_zero_shot": scores["yor"]}
+        return scores | {"average": mean, "average_source": scores["swa"], "average_zero_shot": scores["yor"]}, counts
 
     return score
 
@@ -43,6 +45,9 @@ def test_the_best_seed_on_dev_is_kept_and_unseen_languages_have_no_say(tmp_path,
     assert outcome.best_seed == 2
     assert SeedTrainer.saved == (str(tmp_path), 2)
     assert outcome.scores["validation"]["swa"]["f1"]["values"] == [70.0, 72.0, 71.0]
+    assert outcome.sentence_counts["validation"]["swa"].tolist() == [
+        [[seed, seed, seed], [0, 0, 1]] for seed in (1, 2, 3)
+    ]
     assert outcome.trainer.args.output_dir == str(tmp_path)
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from hf_polyglot.inference.tagging import tag_words
 from hf_polyglot.models.label_scheme import tags_from_spans
 from hf_polyglot.models.span_symbols import GO
-from hf_polyglot.span_metrics import span_scores, with_stray_spans
+from hf_polyglot.span_metrics import sentence_span_counts, span_scores, with_stray_spans
 from hf_polyglot.training.runs import score_corpora
 from hf_polyglot.training.segment_trainer import ByteToSpanTrainer
 from tests.models.tiny_byte_to_span import tiny_byte_to_span
@@ -66,7 +66,7 @@ def test_evaluation_scores_what_tagging_gives(tmp_path, context, monkeypatch):
     write_partly_right(trainer, monkeypatch)
 
     metrics = trainer.evaluate()
-    scores = score_corpora(trainer, CORPORA)
+    scores, counts = score_corpora(trainer, CORPORA)
 
     for language, dataset in CORPORA.items():
         tagged = tag_words(trainer.model, trainer.processing_class, dataset["tokens"][:])
@@ -74,7 +74,9 @@ def test_evaluation_scores_what_tagging_gives(tmp_path, context, monkeypatch):
             with_stray_spans([LABELS[label] for label in labels], sentence.tags, sentence.stray_types)
             for labels, sentence in zip(dataset["ner_tags"], tagged, strict=True)
         ]
-        expected = span_scores([gold for gold, _ in counted], [predicted for _, predicted in counted])
+        gold, predicted = zip(*counted, strict=True)
+        expected = span_scores(gold, predicted)
+        np.testing.assert_array_equal(counts[language], sentence_span_counts(gold, predicted))
         assert 30 < expected.f1 < 100
         assert any(sentence.stray_types for sentence in tagged)
         for name in ("precision", "recall", "f1"):

@@ -1,0 +1,1 @@
+"""What trained models do and why: tests of significance."""
