@@ -24,8 +24,12 @@ from hf_polyglot.training.trainer import PolyglotTrainer
 class EncoderCRFArguments(MonolingualArguments, EncoderArguments):
     """What is built on the encoder; the defaults are the paper's."""
 
-    num_concatenated_layers: int = field(
-        default=4, metadata={"help": "Last layers of the encoder whose vectors make a word's vector."}
+    num_concatenated_layers: int | None = field(
+        default=None,
+        metadata={
+            "help": "Last layers of the encoder whose vectors make a word's vector. Default: 4, or all of an encoder "
+            "that has fewer."
+        },
     )
     hidden_size: int = field(default=256, metadata={"help": "Width of one direction of the BiLSTM over words."})
     num_hidden_layers: int = field(default=1, metadata={"help": "Layers of the BiLSTM over words; 0 for none."})
@@ -45,11 +49,14 @@ def main(arguments: EncoderCRFArguments, training: PolyglotTrainingArguments) ->
     def train(corpora: RecipeCorpora, training: PolyglotTrainingArguments) -> dict[str, Any]:
         def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
             fields = EncoderCRFConfig.__annotations__
+            settings = {name: value for name, value in asdict(arguments).items() if name in fields}
+            if arguments.num_concatenated_layers is None:
+                settings["num_concatenated_layers"] = min(4, encoder.num_layers)
             model = encoder.new_model(
                 EncoderCRFForTokenClassification,
                 corpora.labels,
                 languages=list(corpora.train) if arguments.language_transitions else None,
-                **{name: value for name, value in asdict(arguments).items() if name in fields},
+                **settings,
             )
             return PolyglotTrainer(
                 model,

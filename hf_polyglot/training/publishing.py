@@ -218,7 +218,7 @@ def command_line(training: PolyglotTrainingArguments) -> str:
     program = Path(sys.argv[0])
     if program.is_absolute() and program.is_relative_to(Path.cwd()):
         program = program.relative_to(Path.cwd())
-    processes = ["--num_processes", str(training.world_size)] if training.world_size > 1 else []
+    processes = ["--multi_gpu", "--num_processes", str(training.world_size)] if training.world_size > 1 else []
     return shlex.join(["accelerate", "launch", *processes, str(program), *_without_tokens(sys.argv[1:])])
 
 

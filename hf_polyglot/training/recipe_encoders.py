@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from hf_polyglot.data.demo.tiny_encoder import build_tiny_encoder
 from hf_polyglot.models.piece_encoder import PieceEncoderPreTrainedModel
@@ -50,6 +50,11 @@ class RecipeEncoder:
     name: str
     tokenizer: PreTrainedTokenizerFast
     freeze_embeddings: bool = False
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of the encoder, its embeddings not counted."""
+        return AutoConfig.from_pretrained(self.name).num_hidden_layers
 
     def new_model(
         self, model_class: type[PieceEncoderPreTrainedModel], labels: list[str], **settings: Any

@@ -314,7 +314,7 @@ def test_an_encoder_crf_learns_transitions_of_each_language(tmp_path):
     folder = tmp_path / "encoder_crf"
     run(
         "encoder_crf.py", "--num_train_epochs", 1, "--max_train_sentences", 20, "--max_test_sentences", 10,
-        "--num_concatenated_layers", 1, "--hidden_size", 16, "--language_transitions", "true",
+        "--hidden_size", 16, "--language_transitions", "true",
         "--use_cpu", "true", "--output_dir", folder,
     )  # fmt: skip
 

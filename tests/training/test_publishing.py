@@ -19,6 +19,8 @@ PUSH = """
 import sys
 sys.path.insert(0, sys.argv[2])
 from hf_polyglot.inference.tagging import tag_words
+from hf_polyglot.training.continuation import results_of
+from hf_polyglot.training.optimizer_state import adam_state_by_name, load_adam_state
 from tests.models.tiny_models import TINY_MODELS
 from tests.training.test_trainer import trainer_of
 from transformers import AutoModelForTokenClassification, AutoTokenizer
@@ -29,6 +31,11 @@ trainer.push_to_hub()
 model, tokenizer = (
     auto.from_pretrained("me/tiny") for auto in (AutoModelForTokenClassification, AutoTokenizer)
 )
+assert results_of("me/tiny")["name"] == "slicer-wikiann-zero-shot"
+state = load_adam_state("me/tiny")
+expected = adam_state_by_name(trainer.model, trainer.optimizer)
+assert state.keys() == expected.keys()
+assert all((state[name]["exp_avg"] == expected[name]["exp_avg"]).all() for name in state)
 words = [["Amina", "lives", "in", "Kano", "."]]
 assert tag_words(model, tokenizer, words) == tag_words(trainer.model, trainer.processing_class, words)
 """
