@@ -33,6 +33,8 @@ class SeedRuns:
             Wall-clock time of all of it.
         peak_memory_bytes (`int`):
             Largest memory in use: of the GPU, or, on a CPU, of the whole process so far.
+        examples_drawn (`dict[str, list[int]]`):
+            Training examples of each language that were drawn, of each seed.
         trainer ([`PolyglotTrainer`]):
             That of the best seed.
     """
@@ -42,6 +44,7 @@ class SeedRuns:
     best_seed: int
     seconds: float
     peak_memory_bytes: int
+    examples_drawn: dict[str, list[int]]
     trainer: PolyglotTrainer
 
 
@@ -120,6 +123,7 @@ def train_over_seeds(
     if training.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(training.device)
     scores: dict[str, list[dict[str, Any]]] = {split: [] for split in evaluation}
+    drawn: list[dict[str, int]] = []
     best_f1, best_seed = -1.0, seeds[0]
     best_trainer: PolyglotTrainer
     for seed in seeds:
@@ -130,6 +134,7 @@ def train_over_seeds(
         set_seed(seed)
         trainer = make_trainer(arguments)
         trainer.train(resume_from_checkpoint=_checkpoint_to_resume(arguments))
+        drawn.append(trainer.examples_drawn())
         for split, datasets in evaluation.items():
             scores[split].append(score_corpora(trainer, datasets, zero_shot_languages))
         dev = scores["validation"][-1]
@@ -144,6 +149,7 @@ def train_over_seeds(
         best_seed=best_seed,
         seconds=time.perf_counter() - started,
         peak_memory_bytes=peak_memory_bytes(training.device),
+        examples_drawn={language: [of_seed[language] for of_seed in drawn] for language in drawn[0]},
         trainer=best_trainer,
     )
 
