@@ -242,18 +242,20 @@ class PolyglotBatchSampler(Sampler[list[int]]):
                 f"`batch_languages` is {batch_languages!r}; expected 'mixed' or 'single'. Give one of these."
             )
         self.languages = list(languages)
-        # In the smallest type there is: numpy sorts integers of 8 and 16 bits by counting them.
+        # In the smallest types there are: numpy sorts integers of 8 and 16 bits by counting them.
         self.language_ids = np.asarray(language_ids).astype(np.min_scalar_type(len(languages)))
-        self.lengths = np.asarray(lengths, dtype=np.int32)
+        # Negative, because the longest come first.
+        self.negative_lengths = -np.asarray(lengths, dtype=np.int32)
+        self.negative_lengths = self.negative_lengths.astype(np.min_scalar_type(self.negative_lengths.min(initial=-1)))
         self.update_size = batch_size * batches_per_update
         self.batches_per_update = batches_per_update
         self.single_language = batch_languages == "single"
         self.seed = seed
         self.epoch = 0
-        whole, rest = divmod(len(self.lengths), self.update_size)
+        whole, rest = divmod(len(lengths), self.update_size)
         self.num_updates = whole + (2 * rest >= self.update_size or not whole)
         ends = np.cumsum(np.bincount(self.language_ids, minlength=len(languages)))
-        index_type = np.int32 if len(self.lengths) < 2**31 else np.int64
+        index_type = np.int32 if len(lengths) < 2**31 else np.int64
         by_language = np.argsort(self.language_ids, kind="stable").astype(index_type)
         of_language = dict(zip(languages, np.split(by_language, ends[:-1]), strict=True))
         self.indices = {language: of_language[language] for language in sorted(of_language)}
@@ -289,10 +291,14 @@ class PolyglotBatchSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         for update in self._updates():
-            # Only an epoch of fewer sentences than there are processes leaves one without; it then takes the first
-            # again.
-            sentences = np.resize(update, max(len(update), self.batches_per_update))
-            yield from (part.tolist() for part in np.array_split(sentences, self.batches_per_update))
+            sentences = update.tolist()
+            while len(sentences) < self.batches_per_update:
+                # Only an epoch of fewer sentences than there are processes leaves one without; it then takes the first
+                # again.
+                sentences += sentences[: self.batches_per_update - len(sentences)]
+            size, larger = divmod(len(sentences), self.batches_per_update)
+            ends = [size * place + min(place, larger) for place in range(self.batches_per_update + 1)]
+            yield from (sentences[start:end] for start, end in pairwise(ends))
 
     def _random(self) -> np.random.Generator:
         return np.random.default_rng([self.seed, self.epoch])
@@ -300,7 +306,7 @@ class PolyglotBatchSampler(Sampler[list[int]]):
     def _counts(self, offset: float) -> dict[str, int]:
         """Sentences of each language in this epoch: a whole number near its share, right on average over offsets."""
         # Single languages have shares of the updates, all of which are whole.
-        shared, size = (self.num_updates, self.update_size) if self.single_language else (len(self.lengths), 1)
+        shared, size = (self.num_updates, self.update_size) if self.single_language else (len(self.language_ids), 1)
         ends = np.floor(np.cumsum([*self.probabilities.values()]) * shared + offset + 1e-9)
         ends[-1] = shared
         counts = size * np.diff(ends, prepend=0).astype(int)
@@ -331,7 +337,7 @@ class PolyglotBatchSampler(Sampler[list[int]]):
         sorted_together = BATCHES_PER_SORT * self.update_size
         for start in range(0, len(indices), sorted_together):
             some = indices[start : start + sorted_together]
-            some[:] = some[np.argsort(-self.lengths[some], kind="stable")]
+            some[:] = some[np.argsort(self.negative_lengths[some], kind="stable")]
 
 
 def _draw(indices: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
