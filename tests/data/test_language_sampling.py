@@ -26,7 +26,7 @@ SIZES = {"deu": 900, "nld": 90, "swa": 10}
 
 def sampler_of(sizes, probabilities=None, **options):
     languages = [language for language, size in sizes.items() for _ in range(size)]
-    lengths = np.random.default_rng(0).integers(1, 50, len(languages))
+    lengths = np.random.default_rng(0).integers(1, 200, len(languages))
     language_ids = np.repeat(np.arange(len(sizes)), list(sizes.values()))
     sampler = PolyglotBatchSampler(list(sizes), language_ids, lengths, **{"batch_size": 8} | options)
     if probabilities:
