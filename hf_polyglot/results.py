@@ -12,6 +12,8 @@ Keys, all required unless in brackets; others are kept and not read:
     seeds                list of integers
     [best_seed]          the one whose model is kept, chosen on the development sets
     [one_model_per_language]  true if each language has a model of its own, in a folder of its name
+    [examples_drawn]     {language: [number]}: training sentences (segments of Byte-to-Span) that went into updates, of
+                         each seed, in their order
     versions             {package: version}
     device               {name, cpu_threads}
     seconds              wall-clock time of the run
@@ -134,6 +136,7 @@ def check_results(results: Mapping[str, Any]) -> None:
             f"`base_model` is {results['base_model']!r}; expected a str, or null for a model from scratch."
         )
     _check_data(results["data"])
+    _check_examples_drawn(results.get("examples_drawn", {}), results["data"], len(results["seeds"]))
     _check_scores(results["scores"], results["data"], len(results["seeds"]))
     if "before" in results:
         _check_scores(results["before"], results["data"], 1)
@@ -259,6 +262,9 @@ def joined_results(runs: Mapping[str, Mapping[str, Any]], *, name: str, command:
         "best_seed": None,
         "one_model_per_language": True,
         "data": {language: run["data"][language] for language, run in runs.items()},
+        "examples_drawn": {
+            language: run["examples_drawn"][language] for language, run in runs.items() if "examples_drawn" in run
+        },
         "seconds": round(sum(run["seconds"] for run in runs.values()), 1),
         "peak_memory_bytes": max(run["peak_memory_bytes"] for run in runs.values()),
         **{
@@ -338,6 +344,20 @@ def _check_data(data: Mapping[str, Any]) -> None:
                     f"`data.{language}.{key}` is {value!r}; expected `sentences` (an int) and `fingerprint` (a "
                     f"str) of a split. Keys that are no splits are {', '.join(DESCRIPTIONS)}."
                 )
+
+
+def _check_examples_drawn(drawn: Any, data: Mapping[str, Any], num_seeds: int) -> None:
+    if not isinstance(drawn, Mapping):
+        raise ValueError(f"`examples_drawn` is {drawn!r}; expected the numbers of each language.")
+    for language, numbers in drawn.items():
+        if "train" not in data.get(language, {}):
+            raise ValueError(
+                f"`examples_drawn.{language}` is no language of `data` with a `train` split. Add it there."
+            )
+        if not isinstance(numbers, list) or len(numbers) != num_seeds or not all(type(n) is int for n in numbers):
+            raise ValueError(
+                f"`examples_drawn.{language}` is {numbers!r}; expected one integer for each of the {num_seeds} seeds."
+            )
 
 
 def _check_scores(scores: Mapping[str, Any], data: Mapping[str, Any], num_seeds: int) -> None:

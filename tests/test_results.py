@@ -65,6 +65,7 @@ def zero_shot_results(**changes):
 
 def test_results_come_back_as_they_were_written(tmp_path):
     results = zero_shot_results(arguments={"corpora": ["yorùbá=data/yor"], "alpha": 0.5}, best_seed=43)
+    results["examples_drawn"] = {"eng": [20000, 19999]}
 
     write_results(tmp_path / "new" / "run.json", results)
     write_results(tmp_path, results)
@@ -111,6 +112,14 @@ def having(value, *keys):
         (having({"sentences": 3}, "data", "yor", "test"), "`data.yor.test` is {'sentences': 3}; expected `sentences`"),
         (having("CC0", "data", "yor", "licence"), "`data.yor.licence` is 'CC0'; expected `sentences`"),
         (having(["CC0"], "data", "yor", "license"), "`data.yor.license` is ['CC0']; expected a str"),
+        (having([3], "examples_drawn"), "`examples_drawn` is [3]; expected the numbers of each language"),
+        (having({"yor": [3, 4]}, "examples_drawn"), "`examples_drawn.yor` is no language of `data` with a `train`"),
+        (having({"wol": [3, 4]}, "examples_drawn"), "`examples_drawn.wol` is no language of `data` with a `train`"),
+        (
+            having({"eng": [3]}, "examples_drawn"),
+            "`examples_drawn.eng` is [3]; expected one integer for each of the 2",
+        ),
+        (having({"eng": [3, 4.5]}, "examples_drawn"), "`examples_drawn.eng` is [3, 4.5]; expected one integer"),
         (having({}, "scores"), "`scores` is {}; expected at least one split"),
         (
             having({"average": scores(1.0)}, "scores", "test"),

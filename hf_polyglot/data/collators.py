@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -49,9 +52,9 @@ class SpellingCollator:
         self.label_column = label_column
         self.languages = languages
 
-    def lengths(self, sentences: Sequence[Sequence[str]]) -> list[int]:
+    def lengths(self, sentences: pa.ListArray) -> np.ndarray:
         """What the sampler takes for the length of each sentence: its words."""
-        return [len(words) for words in sentences]
+        return word_counts(sentences)
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """The batch of these examples."""
@@ -78,9 +81,12 @@ class SentenceSpellingCollator(SpellingCollator):
          'unit_words': [[0, 0, -2, 1], [0, -1, -1, -1]]}
     """
 
-    def lengths(self, sentences: Sequence[Sequence[str]]) -> list[int]:
+    def lengths(self, sentences: pa.ListArray) -> np.ndarray:
         """What the sampler takes for the length of each sentence: its bytes, of which characters are a part."""
-        return [sum(len(word.encode()) + 1 for word in words) for words in sentences]
+        bytes_before = np.append(0, np.cumsum(pc.binary_length(sentences.flatten()).to_numpy() + 1))
+        words = word_counts(sentences)
+        last = np.cumsum(words)
+        return bytes_before[last] - bytes_before[last - words]
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """The batch of these examples."""
@@ -131,9 +137,9 @@ class PieceCollator:
         self.label_column = label_column
         self.languages = languages
 
-    def lengths(self, sentences: Sequence[Sequence[str]]) -> list[int]:
+    def lengths(self, sentences: pa.ListArray) -> np.ndarray:
         """What the sampler takes for the length of each sentence: its pieces."""
-        return count_pieces(self.tokenizer, sentences)
+        return np.array(count_pieces(self.tokenizer, sentences.to_pylist()))
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         """The batch of these examples."""
@@ -204,6 +210,17 @@ def collator_for(
     collator, limit = COLLATORS[model.input_form]
     languages = getattr(model.config, "languages", None)
     return collator(tokenizer, getattr(model.config, limit), label_column, languages)
+
+
+def word_counts(sentences: pa.ListArray) -> np.ndarray:
+    """
+    Words of each sentence, of shape `(sentences,)`.
+
+    Args:
+        sentences (`pa.ListArray`):
+            The words of each sentence.
+    """
+    return pc.list_value_length(sentences).to_numpy()
 
 
 def padded_labels(examples: Sequence[Mapping[str, Any]], label_column: str) -> dict[str, Tensor]:

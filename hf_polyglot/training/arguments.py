@@ -9,6 +9,8 @@ from typing import Any
 
 from transformers import HfArgumentParser, TrainingArguments
 
+SAMPLINGS = ("alpha", "uniform", "unimax", "dynamic")
+
 
 @dataclass
 class PolyglotTrainingArguments(TrainingArguments):
@@ -18,11 +20,49 @@ class PolyglotTrainingArguments(TrainingArguments):
     Every epoch is evaluated and kept; the best one by the dev F1 averaged over languages is the model in the end.
     """
 
+    sampling: str = field(
+        default="alpha",
+        metadata={
+            "help": "How often each language is drawn. alpha: by a power of its size. uniform: all alike, as with an "
+            "alpha of 0. unimax: all alike, but none more often than unimax_max_epochs. dynamic: by alpha, and more "
+            "often the further a language's dev F1 lies below its baseline.",
+            "choices": SAMPLINGS,
+        },
+    )
     alpha: float = field(
         default=1.0,
         metadata={
             "help": "Exponent of a corpus's size in the probability of its language. 1: in proportion to size; 0: "
             "every language alike, as Mueller et al. (2020) do when sizes differ much."
+        },
+    )
+    unimax_max_epochs: float = field(
+        default=0.0,
+        metadata={
+            "help": "For unimax, which needs it: most passes over a language's sentences in the whole run. As many as "
+            "num_train_epochs draw in proportion to size; fewer cannot be; the more, the more alike."
+        },
+    )
+    dynamic_strength: float = field(
+        default=4.0,
+        metadata={
+            "help": "For dynamic: a language with a dev F1 of 0 is drawn 1 + this times as often as it would be at "
+            "its baseline."
+        },
+    )
+    dynamic_baselines: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "For dynamic: results.json of earlier runs, such as monolingual ones, or their folders. Their dev "
+            "F1 is the baseline of the languages that they were trained on. Default: 100 for all."
+        },
+    )
+    batch_languages: str = field(
+        default="mixed",
+        metadata={
+            "help": "Languages of the sentences of one update: mixed, or a single one in all its batches on all "
+            "processes.",
+            "choices": ["mixed", "single"],
         },
     )
     head_learning_rate: float | None = field(
@@ -74,6 +114,7 @@ class PolyglotTrainingArguments(TrainingArguments):
         if self.save_adam_state not in ("float32", "bfloat16", "no"):
             raise ValueError(f"`save_adam_state` is {self.save_adam_state!r}; expected float32, bfloat16 or no.")
         super().__post_init__()
+        self._check_sampling()
         if self.remove_unused_columns:
             raise ValueError(
                 "`remove_unused_columns` is True; the collators need `tokens` and the labels. Leave it out."
@@ -81,6 +122,33 @@ class PolyglotTrainingArguments(TrainingArguments):
         # Without a GPU there is nothing to pin memory for, and torch warns of it at every data set.
         if self.device.type == "cpu":
             self.dataloader_pin_memory = False
+
+    def _check_sampling(self) -> None:
+        """
+        Refuse a sampling that is not there, or one by dev scores that are not.
+
+        Raises:
+            ValueError: if it is so.
+        """
+        if self.sampling not in SAMPLINGS:
+            raise ValueError(f"`sampling` is {self.sampling!r}; expected {' or '.join(SAMPLINGS)}. Correct it.")
+        if self.sampling != "dynamic":
+            return
+        if self.dynamic_strength < 0:
+            raise ValueError(
+                f"`dynamic_strength` is {self.dynamic_strength}; expected 0, which does nothing, or more. Correct it."
+            )
+        if self.eval_strategy == "no":
+            raise ValueError(
+                "`sampling` is 'dynamic', and `eval_strategy` is 'no', so there is no dev F1 to follow; expected "
+                "'epoch' or 'steps'. Evaluate, or choose another sampling."
+            )
+        if (self.eval_strategy, self.save_strategy) == ("epoch", "steps"):
+            # At the last step of an epoch, the checkpoint would be written before the epoch is evaluated.
+            raise ValueError(
+                "`sampling` is 'dynamic', `eval_strategy` is 'epoch' and `save_strategy` is 'steps'; expected them "
+                "alike, for a run that is resumed needs the evaluations before it. Make both the same."
+            )
 
     def print(self, *values: Any) -> None:
         """Print on the first of all processes, as `print` does."""

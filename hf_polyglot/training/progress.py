@@ -1,5 +1,7 @@
 """What a training run prints: a bar, and a line for each evaluation."""
 
+from collections.abc import Sequence
+
 from transformers import ProgressCallback
 from transformers.trainer_utils import has_length
 
@@ -8,7 +10,17 @@ MIN_BATCHES_OF_BAR = 20
 
 
 class PolyglotProgressCallback(ProgressCallback):
-    """Progress bar that prints the loss and one F1 per language, where transformers prints every number it has."""
+    """
+    Progress bar that prints the loss and one F1 per language, where transformers prints every number it has.
+
+    Args:
+        languages (`Sequence[str]`, *optional*):
+            Those that are evaluated. The name of a score does not tell where its language ends and its type begins.
+    """
+
+    def __init__(self, languages: Sequence[str] = ()):
+        super().__init__()
+        self.languages = languages
 
     def on_prediction_step(self, args, state, control, eval_dataloader=None, **kwargs):
         """Move the bar of an evaluation, which goes when it is full: each language has one."""
@@ -23,13 +35,7 @@ class PolyglotProgressCallback(ProgressCallback):
         if not state.is_world_process_zero or self.training_bar is None or not logs:
             return
         if "eval_average_f1" in logs:
-            languages = ((name[len("eval_") : -len("_f1")], value) for name, value in logs.items() if _is_f1(name))
-            each = "  ".join(f"{language} {value:.1f}" for language, value in languages)
+            each = "  ".join(f"{language} {logs[f'eval_{language}_f1']:.1f}" for language in self.languages)
             self.training_bar.write(f"epoch {state.epoch:g}  dev F1 {logs['eval_average_f1']:.2f}  ({each})")
         elif "loss" in logs:
             self.training_bar.write(f"epoch {state.epoch:g}  step {state.global_step}  loss {float(logs['loss']):.4f}")
-
-
-def _is_f1(name: str) -> bool:
-    """Whether a metric is the F1 of one language, and not of one type of a language."""
-    return name.startswith("eval_") and name.endswith("_f1") and name.count("_") == 2 and "average" not in name

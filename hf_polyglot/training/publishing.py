@@ -99,6 +99,7 @@ def run_results(
         "data": corpora.to_dict(),
         "seeds": runs.seeds,
         "best_seed": runs.best_seed,
+        "examples_drawn": runs.examples_drawn,
         **run_environment(training.device),
         "seconds": round(runs.seconds, 1),
         "peak_memory_bytes": runs.peak_memory_bytes,

@@ -41,6 +41,8 @@ class SeedRuns:
             Wall-clock time of all of it.
         peak_memory_bytes (`int`):
             Largest memory in use: of the GPU, or, on a CPU, of the whole process so far.
+        examples_drawn (`dict[str, list[int]]`):
+            Training examples of each language that were drawn, of each seed.
         trainer ([`PolyglotTrainer`]):
             That of the best seed.
     """
@@ -51,6 +53,7 @@ class SeedRuns:
     sentence_counts: dict[str, dict[str, np.ndarray]]
     seconds: float
     peak_memory_bytes: int
+    examples_drawn: dict[str, list[int]]
     trainer: PolyglotTrainer
 
 
@@ -133,6 +136,7 @@ def train_over_seeds(
         torch.cuda.reset_peak_memory_stats(training.device)
     scores: dict[str, list[dict[str, Any]]] = {split: [] for split in evaluation}
     counts: dict[str, list[dict[str, np.ndarray]]] = {split: [] for split in evaluation}
+    drawn: list[dict[str, int]] = []
     best_f1, best_seed = -1.0, seeds[0]
     best_trainer: PolyglotTrainer
     for seed in seeds:
@@ -146,6 +150,7 @@ def train_over_seeds(
             trainer.train(resume_from_checkpoint=_is_resumed(arguments))
         except KeyboardInterrupt as interruption:
             raise SystemExit(f"\n{interruption}" if interruption.args else 130) from None
+        drawn.append(trainer.examples_drawn())
         for split, datasets in evaluation.items():
             scores_of_seed, counts_of_seed = score_corpora(trainer, datasets, zero_shot_languages)
             scores[split].append(scores_of_seed)
@@ -166,6 +171,7 @@ def train_over_seeds(
         },
         seconds=time.perf_counter() - started,
         peak_memory_bytes=peak_memory_bytes(training.device),
+        examples_drawn={language: [of_seed[language] for of_seed in drawn] for language in drawn[0]},
         trainer=best_trainer,
     )
 

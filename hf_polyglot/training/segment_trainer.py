@@ -76,11 +76,11 @@ class ByteToSpanTrainer(PolyglotTrainer):
         """What cutting the training sentences of each language into segments did to their spans."""
         return {language: segments.report for language, segments in self.segments.items()}
 
-    def languages_and_lengths(self) -> tuple[Sequence[str], Sequence[int]]:
-        """Language and bytes of each training segment."""
+    def languages_and_lengths(self) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
+        """Languages, and which of them and how many bytes each training segment has."""
         sizes = [len(segments) for segments in self.segments.values()]
         lengths = np.concatenate([segments.lengths for segments in self.segments.values()])
-        return np.repeat(list(self.segments), sizes), lengths  # type: ignore[return-value]
+        return list(self.segments), np.repeat(np.arange(len(sizes)), sizes), lengths
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """

@@ -1,10 +1,12 @@
 """A Trainer that knows languages: it samples them, evaluates each, and keeps the best model of them all."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset, concatenate_datasets
 from safetensors import SafetensorError
@@ -14,12 +16,13 @@ from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainerCallback, TrainerControl
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
-from hf_polyglot.data.collators import collator_for
-from hf_polyglot.data.language_sampling import PolyglotBatchSampler
+from hf_polyglot.data.collators import collator_for, word_counts
+from hf_polyglot.data.language_sampling import PolyglotBatchSampler, languages_and_lengths
 from hf_polyglot.model_card import write_model_card
 from hf_polyglot.span_metrics import span_f1
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.checkpoints import CHECKPOINT_FILES, StopOnSignal, last_whole_checkpoint, seal_checkpoint
+from hf_polyglot.training.language_schedule import LanguageSchedule
 from hf_polyglot.training.optimizer_state import (
     ADAM_STATE_FILE,
     CarriedAdamState,
@@ -112,11 +115,11 @@ class PolyglotTrainer(Trainer):
             compute_metrics=compute_metrics or span_f1(labels, config.label_scheme),
             **options,
         )
-        self.add_callback(_EpochOfSampler(self))
+        self.add_callback(_SamplingByEpoch(self))
         if args.early_stopping_patience is not None:
             self.add_callback(_EarlyStoppingByAverage(args.early_stopping_patience))
         if self.pop_callback(ProgressCallback):
-            self.add_callback(PolyglotProgressCallback())
+            self.add_callback(PolyglotProgressCallback(self.evaluated_languages))
         self.stop_on_signal = StopOnSignal(self.accelerator)
         self.add_callback(self.stop_on_signal)
 
@@ -211,12 +214,18 @@ class PolyglotTrainer(Trainer):
         if self.args.should_save:
             rotate_checkpoints(str(folder.parent), limit, self.state.best_model_checkpoint)
 
+    @property
+    def evaluated_languages(self) -> list[str]:
+        """Languages that are evaluated each by itself."""
+        return list(self.eval_dataset) if isinstance(self.eval_dataset, Mapping) else []
+
     def get_train_dataloader(self) -> DataLoader:
         """
         Batches that a [`PolyglotBatchSampler`] draws, dealt to the processes.
 
         Raises:
-            ValueError: if the trainer has no `train_dataset`.
+            ValueError: if the trainer has no `train_dataset`, or if the sampling that the arguments name lacks
+                something.
         """
         if self.train_dataset is None:
             raise ValueError(
@@ -227,9 +236,13 @@ class PolyglotTrainer(Trainer):
             *self.languages_and_lengths(),
             batch_size=self._train_batch_size,
             batches_per_update=args.world_size * args.gradient_accumulation_steps,
-            alpha=args.alpha,
+            batch_languages=args.batch_languages,
             seed=args.seed if args.data_seed is None else args.data_seed,
         )
+        run_epochs = args.max_steps / self.batch_sampler.num_updates if args.max_steps > 0 else args.num_train_epochs
+        sizes = self.batch_sampler.sizes
+        self.language_schedule = LanguageSchedule(args, sizes, run_epochs, self.evaluated_languages)
+        self.begin_epoch(0)
         loader = DataLoader(
             self.train_dataset,
             batch_sampler=self.batch_sampler,
@@ -241,9 +254,32 @@ class PolyglotTrainer(Trainer):
         )
         return self.accelerator.prepare(loader)
 
-    def languages_and_lengths(self) -> tuple[Sequence[str], Sequence[int]]:
-        """Language and length of each training example, by which they are drawn and put together."""
-        return self.train_dataset["language"][:], _lengths(self.train_dataset["tokens"][:], self.data_collator)
+    def languages_and_lengths(self) -> tuple[Sequence[str], np.ndarray, np.ndarray]:
+        """
+        Languages, and which of them and how long each training example is: by this they are drawn and put together.
+        """
+        # In words for a collator that does not count.
+        return languages_and_lengths(self.train_dataset, getattr(self.data_collator, "lengths", word_counts))
+
+    def begin_epoch(self, epoch: int) -> None:
+        """
+        Make the batch sampler's next iteration that of an epoch, with the probabilities of that epoch.
+
+        Args:
+            epoch (`int`):
+                Counted from 0.
+        """
+        self.batch_sampler.set_epoch(epoch)
+        self.batch_sampler.probabilities = self.language_schedule.probabilities(epoch, self.state.log_history)
+
+    def examples_drawn(self) -> dict[str, int]:
+        """Training examples of each language that went into the updates so far; for Byte-to-Span, segments."""
+        epochs, updates = divmod(self.state.global_step, self.batch_sampler.num_updates)
+        drawn: Counter[str] = Counter()
+        for epoch in range(epochs + (updates > 0)):
+            self.begin_epoch(epoch)
+            drawn.update(self.batch_sampler.counts(None if epoch < epochs else updates))
+        return dict(drawn)
 
     def get_decay_parameter_names(self, model) -> list[str]:
         """Names of the parameters that decay: not biases, not norms, and not the CRF, whose scores are no weights."""
@@ -356,14 +392,23 @@ class _EarlyStoppingByAverage(EarlyStoppingCallback):
             super().on_evaluate(args, state, control, metrics, **kwargs)
 
 
-class _EpochOfSampler(TrainerCallback):
-    """Tells the sampler the epoch: on resuming within one, accelerate tells it to several processes too late."""
+class _SamplingByEpoch(TrainerCallback):
+    """Tells the sampler what epoch begins, and logs how many examples of each language one that ends has drawn."""
 
     def __init__(self, trainer: PolyglotTrainer):
         self.trainer = trainer
 
     def on_epoch_begin(self, args, state, control, **kwargs):
-        self.trainer.batch_sampler.set_epoch(int(state.epoch or 0))
+        # On resuming within an epoch, accelerate tells the samplers of several processes too late.
+        self.trainer.begin_epoch(int(state.epoch or 0))
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        sampler = self.trainer.batch_sampler
+        updates = state.global_step - sampler.epoch * sampler.num_updates
+        # To log clears the request to log the loss of this epoch.
+        should_log = control.should_log
+        self.trainer.log({"examples_drawn": sampler.counts(updates if updates < sampler.num_updates else None)})
+        control.should_log = should_log
 
 
 def _is_free_to_look_at(loss: Tensor) -> bool:
@@ -429,9 +474,3 @@ def _concatenated(dataset):
             "a mapping from language to data set, or add the column."
         )
     return dataset
-
-
-def _lengths(sentences: Sequence[Sequence[str]], collator: Callable) -> Sequence[int]:
-    """Length of each sentence as its collator counts it; in words for a collator that does not count."""
-    count = getattr(collator, "lengths", None)
-    return [len(words) for words in sentences] if count is None else count(sentences)

@@ -1,5 +1,6 @@
 """Batches that the collators make."""
 
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
@@ -153,11 +154,13 @@ def test_the_length_of_a_sentence_is_what_its_row_has():
     model, tokenizer = tiny_slicer()
     sentences = [example["tokens"] for example in EXAMPLES] * 60
 
-    lengths = collator_for(model, tokenizer).lengths(sentences)
+    lengths = collator_for(model, tokenizer).lengths(pa.array(sentences))
 
     rows = collator_for(model, tokenizer)([{"tokens": words} for words in sentences])["attention_mask"].sum(1)
-    assert lengths == (rows - 2).tolist()
-    assert collator_for(*tiny_byte_crf()).lengths([["a", "bc"], ["d"]]) == [2, 1]
+    assert lengths.tolist() == (rows - 2).tolist()
+    words = pa.array([["x"], ["a", "bc"], [], ["д"]])[1:]  # a part, as data sets give
+    assert collator_for(*tiny_byte_crf()).lengths(words).tolist() == [2, 0, 1]
+    assert SentenceSpellingCollator(SpellingTokenizer.of_bytes()).lengths(words).tolist() == [5, 0, 3]
 
 
 def test_the_label_of_padding_on_a_word_is_refused():

@@ -9,7 +9,7 @@ from hf_polyglot.training.progress import MIN_BATCHES_OF_BAR, PolyglotProgressCa
 
 @pytest.fixture
 def callback():
-    callback = PolyglotProgressCallback()
+    callback = PolyglotProgressCallback(["swa", "por", "por_BR"])
     callback.on_train_begin(None, TrainerState(max_steps=3), TrainerControl())
     yield callback
     callback.on_train_end(None, TrainerState(), TrainerControl())
@@ -21,9 +21,15 @@ def log(callback, capsys, **logs):
 
 
 def test_an_evaluation_is_one_line_with_one_score_of_each_language(callback, capsys):
-    line = log(callback, capsys, eval_swa_f1=71.26, eval_yor_f1=60.0, eval_swa_PER_f1=1.0, eval_average_f1=65.63)
+    scores = {"eval_swa_f1": 71.26, "eval_por_f1": 60.0, "eval_por_BR_f1": 50.0, "eval_average_f1": 60.42}
 
-    assert line == "epoch 2  dev F1 65.63  (swa 71.3  yor 60.0)"
+    line = log(callback, capsys, **scores, eval_swa_PER_f1=1.0, eval_swa_macro_f1=2.0)
+
+    assert line == "epoch 2  dev F1 60.42  (swa 71.3  por 60.0  por_BR 50.0)"
+
+
+def test_the_numbers_of_examples_stay_in_the_log(callback, capsys):
+    assert log(callback, capsys, examples_drawn={"swa": 10, "por": 20, "por_BR": 1}) == ""
 
 
 def test_a_loss_is_shown_with_its_step(callback, capsys):

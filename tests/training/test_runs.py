@@ -18,6 +18,9 @@ class SeedTrainer:
     def train(self, resume_from_checkpoint=None):
         self.resumed_from = resume_from_checkpoint
 
+    def examples_drawn(self):
+        return {"swa": self.args.seed, "yor": 2 * self.args.seed}
+
     def save_model(self, folder):
         SeedTrainer.saved = (folder, self.args.seed)
 
@@ -48,6 +51,7 @@ def test_the_best_seed_on_dev_is_kept_and_unseen_languages_have_no_say(tmp_path,
     assert outcome.sentence_counts["validation"]["swa"].tolist() == [
         [[seed, seed, seed], [0, 0, 1]] for seed in (1, 2, 3)
     ]
+    assert outcome.examples_drawn == {"swa": [1, 2, 3], "yor": [2, 4, 6]}
     assert outcome.trainer.args.output_dir == str(tmp_path)
 
 

@@ -143,7 +143,11 @@ def test_a_data_set_of_several_languages_is_cut_language_by_language(tmp_path):
     assert {name: len(segments) for name, segments in trainer.segments.items()} == {
         name: len(segments) for name, segments in apart.segments.items()
     }
-    assert set(trainer.languages_and_lengths()[0]) == {"swa", "yor"}
+    names, language_ids, lengths = trainer.languages_and_lengths()
+    assert [names[place] for place in language_ids] == [
+        name for name, segments in trainer.segments.items() for _ in range(len(segments))
+    ]
+    assert lengths.tolist() == [len(trainer.train_dataset[index]["input_ids"]) for index in range(len(lengths))]
     assert trainer.segment_reports["swa"].too_long == 0
 
 

@@ -179,6 +179,7 @@ def no_dropout(make_model):
 
 
 TRAIN = """
+import json
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
@@ -187,22 +188,31 @@ from tests.training.test_trainer import SHOWS_SCALE, no_dropout, trainer_of
 from tests.models.tiny_models import TINY_MODELS
 make_model = TINY_MODELS[sys.argv[1]]
 trainer = trainer_of(
-    lambda: make_model(**no_dropout(make_model)), sys.argv[2], num_train_epochs=2,
-    per_device_train_batch_size=int(sys.argv[4]), save_strategy="no", load_best_model_at_end=False, **SHOWS_SCALE,
+    lambda: make_model(**no_dropout(make_model)), sys.argv[2],
+    per_device_train_batch_size=int(sys.argv[4]), save_strategy="no", load_best_model_at_end=False,
+    **SHOWS_SCALE | json.loads(sys.argv[5]),
 )
 trainer.train()
 metrics = trainer.evaluate()
 trainer.save_model()
 if trainer.is_world_process_zero():
-    import json
-    (Path(sys.argv[2]) / "metrics.json").write_text(json.dumps({k: v for k, v in metrics.items() if k.endswith("f1")}))
+    metrics = {k: v for k, v in metrics.items() if k.endswith("f1")} | trainer.examples_drawn()
+    (Path(sys.argv[2]) / "metrics.json").write_text(json.dumps(metrics))
 """
 
 
 # One of each kind: the variants of a model share all that several processes could change.
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["byte_crf_of_languages", "charner", "encoder_crf", "slicer"])
-def test_two_processes_give_the_weights_and_metrics_of_one(name, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("byte_crf_of_languages", {}),
+        ("charner", {}),
+        ("encoder_crf", {"sampling": "dynamic", "batch_languages": "single", "num_train_epochs": 3}),
+        ("slicer", {}),
+    ],
+)
+def test_two_processes_give_the_weights_and_metrics_of_one(name, settings, tmp_path):
     program = tmp_path / "train.py"
     program.write_text(TRAIN)
     root = str(Path(__file__).parents[2])
@@ -211,7 +221,7 @@ def test_two_processes_give_the_weights_and_metrics_of_one(name, tmp_path):
     for folder, processes, batch_size in (("one", 1, 8), ("two", 2, 4)):
         run = subprocess.run(
             [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", program,
-             name, tmp_path / folder, root, str(batch_size)],
+             name, tmp_path / folder, root, str(batch_size), json.dumps(settings)],
             capture_output=True, text=True, env=environment, cwd=root,
         )  # fmt: skip
         assert run.returncode == 0, run.stderr[-3000:]
