@@ -17,7 +17,7 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 import hf_polyglot  # noqa: F401  registers the models
 from hf_polyglot.data.corpora import fingerprint, load_corpora
-from hf_polyglot.inference.tagging import tag_words
+from hf_polyglot.inference.tagging import check_tagger, tag_words
 from hf_polyglot.models.label_scheme import types_of_labels, with_types_mapped
 from hf_polyglot.result_tables import scores_table
 from hf_polyglot.sentence_counts import SentenceCounts, write_sentence_counts
@@ -56,6 +56,7 @@ class EvaluateArguments:
 
 def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
     model = AutoModelForTokenClassification.from_pretrained(arguments.model).to(Accelerator().device)
+    check_tagger(model)
     tokenizer = AutoTokenizer.from_pretrained(arguments.model)
     scheme = model.config.label_scheme
     type_map = parsed_type_map(arguments.type_map)

@@ -9,6 +9,7 @@ from transformers import AutoModelForTokenClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from hf_polyglot.inference.tagging import (
+    check_tagger,
     entities_of,
     entity_record,
     joined_offsets,
@@ -84,6 +85,7 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         return {"text": inputs, "words": words, "offsets": offsets, "language": language}
 
     def _forward(self, model_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        check_tagger(self.model)
         if self.model.input_form == "byte_segments":
             texts, offsets = ([reading[name] for reading in model_inputs] for name in ("text", "offsets"))
             return [

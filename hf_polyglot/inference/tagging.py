@@ -103,6 +103,25 @@ def segment_words(text: str) -> list[tuple[int, int]]:
     return [offsets for _, offsets in _SEGMENTER.pre_tokenize_str(text)]
 
 
+def check_tagger(model: PreTrainedModel) -> None:
+    """
+    Refuse a model that is no tagger of this package.
+
+    Args:
+        model (`PreTrainedModel`):
+            As an Auto class has loaded it.
+
+    Raises:
+        ValueError: if it is one of transformers' own.
+    """
+    if not hasattr(model, "input_form"):
+        raise ValueError(
+            f"`{model.name_or_path}` is a {type(model).__name__}; expected a tagger of this package, such as "
+            "ByteCRFForTokenClassification. Use transformers' own token-classification pipeline for stock models; for "
+            "a SLICER model that was converted to one, take the folder that it was converted from."
+        )
+
+
 @torch.no_grad()
 def tag_words(
     model: PreTrainedModel,
@@ -129,6 +148,7 @@ def tag_words(
     Returns:
         `list` of [`TaggedWords`], in the order of `sentences`. A model that reads documents takes them for one.
     """
+    check_tagger(model)
     if model.input_form == "byte_segments":
         return _tag_words_of_documents(model, sentences, batch_size)
     collate = collator_for(model, tokenizer)

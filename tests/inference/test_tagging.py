@@ -11,7 +11,7 @@ from transformers import pipeline
 import hf_polyglot.inference.pipeline  # noqa: F401  registers the task
 from hf_polyglot.data.collators import collator_for
 from hf_polyglot.inference.tagging import segment_words, tag_words
-from tests.models.tiny_models import EXAMPLES, TINY_MODELS, tiny_byte_crf
+from tests.models.tiny_models import EXAMPLES, TINY_MODELS, tiny_byte_crf, tiny_slicer
 
 TASK = "polyglot-token-classification"
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -147,3 +147,10 @@ def test_what_is_no_text_is_refused(tagger):
         tagger("a b", is_split_into_words=True)
     with pytest.raises(ValueError, match="Unknown to this pipeline: stride"):
         tagger("a", stride=3)
+
+
+def test_a_stock_model_is_told_from_a_tagger_of_this_package():
+    model, tokenizer = tiny_slicer()
+
+    with pytest.raises(ValueError, match="is a BertForTokenClassification; expected a tagger of this package"):
+        tag_words(model.to_standard_model(), tokenizer, [["a"]])
