@@ -17,12 +17,18 @@ import torch
 from torch import Tensor, nn
 from transformers import initialization as init
 
+from .crf_closed_form import MESSAGES, ClosedForm, Messages, Tables, compiled_decode
+from .crf_kernels import has_numba
+
 # Added to the score of a transition that the label scheme forbids. Finite, so that a gold path which breaks the scheme
 # gives a huge loss instead of an infinite one with NaN gradients, and large enough that a forbidden path has
 # probability 0 in float32.
 FORBIDDEN = -10_000.0
 
 PADDING_LABEL = -100
+
+# With more labels, the likelihood is faster by matrix products than by compiled loops.
+MOST_COMPILED_LABELS = 128
 
 
 class LinearChainCRF(nn.Module):
@@ -31,6 +37,15 @@ class LinearChainCRF(nn.Module):
 
     Computes in float32 whatever the dtype of the emissions, also under autocast; float64 emissions stay float64. A
     sentence without a word has log-partition 0 and the empty labelling.
+
+    Attributes:
+        implementation (`str`, defaults to `"auto"`):
+            How to compute; set it on one CRF, or on the class for all. `"reference"`: the recursions of this file, and
+            autograd through them. `"matrix"`: messages by matrix products, gradients in closed form. `"compiled"`: the
+            same, and decoding, by loops on the CPU that numba compiles, which `pip install hf_polyglot[fast]` brings.
+            `"auto"`: the fastest that device and installation have. Results agree to rounding. Only the reference can
+            be differentiated twice. Sentences whose scores are too extreme for the others fall back to it, and so do
+            marginals that are differentiated.
 
     Args:
         num_labels (`int`):
@@ -51,6 +66,7 @@ class LinearChainCRF(nn.Module):
         81
     """
 
+    implementation: str = "auto"
     start_penalty: Tensor
     transition_penalty: Tensor
     end_penalty: Tensor
@@ -133,8 +149,11 @@ class LinearChainCRF(nn.Module):
             `Tensor` of shape `(batch,)`.
         """
         self._check(emissions, mask, labels)
-        score = self.path_score(emissions, labels, mask, language_ids)
-        return score - self.log_partition(emissions, mask, language_ids)
+        implementation = self._implementation_for(emissions)
+        if implementation != "reference":
+            return self._closed_form(implementation, emissions, mask, language_ids, labels)
+        log_partition = self._reference_log_partition(emissions, mask, language_ids)
+        return self.path_score(emissions, labels, mask, language_ids) - log_partition
 
     def path_score(
         self, emissions: Tensor, labels: Tensor, mask: Tensor, language_ids: Tensor | None = None
@@ -154,13 +173,19 @@ class LinearChainCRF(nn.Module):
     def log_partition(self, emissions: Tensor, mask: Tensor, language_ids: Tensor | None = None) -> Tensor:
         """Log of the summed exponentiated scores of all paths, of shape `(batch,)`, in nats."""
         self._check(emissions, mask)
-        emissions, start, transition, end = self._potentials(emissions, language_ids)
-        *_, forward = self._forward_messages(emissions, mask, start, transition)
-        return torch.where(mask[:, 0], (forward + end).logsumexp(1), 0.0)
+        implementation = self._implementation_for(emissions)
+        if implementation != "reference":
+            return self._closed_form(implementation, emissions, mask, language_ids)
+        return self._reference_log_partition(emissions, mask, language_ids)
 
     def marginals(self, emissions: Tensor, mask: Tensor, language_ids: Tensor | None = None) -> Tensor:
         """Posterior probability of each label at each word, of shape `(batch, words, labels)`; zero on padding."""
         self._check(emissions, mask)
+        implementation = self._implementation_for(emissions)
+        if implementation != "reference" and not torch.is_grad_enabled():
+            messages = self._messages(implementation, emissions, mask, language_ids)
+            if not messages.value.isnan().any():
+                return messages.gradient
         emissions, start, transition, end = self._potentials(emissions, language_ids)
         forwards = torch.stack(self._forward_messages(emissions, mask, start, transition), 1)
         backward = end  # (batch, labels)
@@ -232,6 +257,10 @@ class LinearChainCRF(nn.Module):
             `LongTensor` of shape `(batch, words)`, -100 on padding.
         """
         self._check(emissions, mask)
+        if self._implementation_for(emissions, most_compiled_labels=self.num_labels) == "compiled":
+            with torch.no_grad():
+                tables = self._tables(emissions, language_ids)
+            return compiled_decode(emissions.detach().to(tables.start.dtype), mask, tables, PADDING_LABEL)
         emissions, start, transition, end = self._potentials(emissions, language_ids)
         best = start + emissions[:, 0]  # (batch, labels)
         origins = []
@@ -259,23 +288,97 @@ class LinearChainCRF(nn.Module):
             forwards.append(forward)
         return forwards
 
+    def _reference_log_partition(self, emissions: Tensor, mask: Tensor, language_ids: Tensor | None) -> Tensor:
+        """The log-partition as autograd differentiates it."""
+        emissions, start, transition, end = self._potentials(emissions, language_ids)
+        *_, forward = self._forward_messages(emissions, mask, start, transition)
+        return torch.where(mask[:, 0], (forward + end).logsumexp(1), 0.0)
+
+    def _messages(
+        self,
+        implementation: str,
+        emissions: Tensor,
+        mask: Tensor,
+        language_ids: Tensor | None,
+        labels: Tensor | None = None,
+    ) -> Messages:
+        with torch.no_grad():
+            tables = self._tables(emissions, language_ids)
+            return MESSAGES[implementation](emissions.detach().to(tables.start.dtype), mask, tables, labels)
+
+    def _closed_form(
+        self,
+        implementation: str,
+        emissions: Tensor,
+        mask: Tensor,
+        language_ids: Tensor | None,
+        labels: Tensor | None = None,
+    ) -> Tensor:
+        """Log-likelihood, or log-partition if there are no labels, with gradients in closed form."""
+        messages = self._messages(implementation, emissions, mask, language_ids, labels)
+        value = ClosedForm.apply(emissions, self.start_scores, self.transition_scores, self.end_scores, messages)
+        if not messages.value.isnan().any():
+            return value
+        rows = messages.value.isnan().nonzero().squeeze(1)
+        emissions, mask = emissions[rows], mask[rows]
+        labels, language_ids = (None if ids is None else ids[rows] for ids in (labels, language_ids))
+        exact = self._reference_log_partition(emissions, mask, language_ids)
+        if labels is not None:
+            exact = self.path_score(emissions, labels, mask, language_ids) - exact
+        return value.index_copy(0, rows, exact)
+
+    def _implementation_for(self, emissions: Tensor, most_compiled_labels: int = MOST_COMPILED_LABELS) -> str:
+        if self.implementation == "reference" or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return "reference"
+        if self.implementation == "auto":
+            if emissions.is_cpu and self.num_labels <= most_compiled_labels and has_numba():
+                return "compiled"
+            return "matrix" if emissions.device.type in ("cpu", "cuda") else "reference"
+        if self.implementation not in MESSAGES:
+            raise ValueError(
+                f"`implementation` is {self.implementation!r}; expected 'auto', 'reference', 'matrix' or 'compiled'."
+            )
+        if self.implementation == "compiled" and not (emissions.is_cpu and has_numba()):
+            raise ValueError(
+                f"`implementation` is 'compiled' for emissions on {emissions.device}; expected the CPU, and numba, "
+                "which `pip install hf_polyglot[fast]` brings. 'auto' takes what there is."
+            )
+        return self.implementation
+
     def _potentials(self, emissions: Tensor, language_ids: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Emissions, and each sentence's constrained start, transition and end scores; float32 at least."""
-        dtype = torch.promote_types(emissions.dtype, torch.float32)
+        tables = self._tables(emissions, language_ids)
+        ids = tables.language_ids
 
-        def of_sentences(scores: Tensor, penalty: Tensor) -> Tensor:
-            scores = scores.to(dtype)
-            if self.num_languages is None:
-                return (scores + penalty).expand(len(emissions), *penalty.shape)
-            shared = scores.mean(0, keepdim=True)  # stands last, where the id -1 finds it
-            ids = torch.full_like(emissions[:, 0, 0], -1, dtype=torch.long) if language_ids is None else language_ids
-            return torch.cat([scores, shared])[ids] + penalty
+        def of_sentences(table: Tensor) -> Tensor:
+            return table.expand(len(emissions), *table.shape[1:]) if ids is None else table[ids]
 
         return (
-            emissions.to(dtype),
-            of_sentences(self.start_scores, self.start_penalty),  # (batch, labels)
-            of_sentences(self.transition_scores, self.transition_penalty),  # (batch, from, to)
-            of_sentences(self.end_scores, self.end_penalty),  # (batch, labels)
+            emissions.to(tables.start.dtype),
+            of_sentences(tables.start),  # (batch, labels)
+            of_sentences(tables.transition),  # (batch, from, to)
+            of_sentences(tables.end),  # (batch, labels)
+        )
+
+    def _tables(self, emissions: Tensor, language_ids: Tensor | None) -> Tables:
+        """Constrained scores of each language, and last those of all others; float32 at least."""
+        dtype = torch.promote_types(emissions.dtype, torch.float32)
+
+        def constrained(scores: Tensor, penalty: Tensor) -> Tensor:
+            scores = scores.to(dtype)
+            if self.num_languages is None:
+                return scores[None] + penalty
+            return torch.cat([scores, scores.mean(0, keepdim=True)]) + penalty
+
+        ids = None
+        if self.num_languages is not None:
+            ids = torch.full_like(emissions[:, 0, 0], -1, dtype=torch.long) if language_ids is None else language_ids
+            ids = torch.where(ids == -1, self.num_languages, ids)
+        return Tables(
+            constrained(self.start_scores, self.start_penalty),
+            constrained(self.transition_scores, self.transition_penalty),
+            constrained(self.end_scores, self.end_penalty),
+            ids,
         )
 
     def _check(self, emissions: Tensor, mask: Tensor, labels: Tensor | None = None) -> None:

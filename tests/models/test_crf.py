@@ -1,4 +1,4 @@
-"""The CRF against enumeration of every path."""
+"""The CRF against enumeration of every path, in each of its implementations."""
 
 import itertools
 
@@ -12,6 +12,14 @@ from hf_polyglot.models.label_scheme import labels_for_types, legal_transitions
 
 LENGTHS = st.lists(st.integers(1, 4), min_size=1, max_size=3)
 SIZES = {"seed": st.integers(0, 2**16), "num_labels": st.integers(1, 4), "lengths": LENGTHS}
+
+
+@pytest.fixture(scope="module", autouse=True, params=["reference", "matrix", "compiled"])
+def implementation(request):
+    """Each test runs once for each way to compute."""
+    LinearChainCRF.implementation = request.param
+    yield
+    LinearChainCRF.implementation = "auto"
 
 
 def random_crf(seed, num_labels, legal=None, num_languages=None):

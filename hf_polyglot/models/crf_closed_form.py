@@ -1,0 +1,262 @@
+"""Negative log-likelihood of the linear-chain CRF whose gradients are formulas, not a walk back through the recursion.
+
+The gradient of the log-partition by the scores is the probability of what they score: of a label at a word, or of two
+at successive words. Both follow from the forward and backward messages, in float64 and scaled to sum to one at each
+word (Rabiner 1989). There are two makers of messages: loops that numba compiles, for the CPU, and matrix products, for
+any number of labels and for GPUs. Where a sentence's scales are too small for either, its value is NaN.
+
+Axes:
+    batch      sentences
+    words      positions of the longest sentence in the batch
+    languages  rows of the score tables, one if all sentences share them
+    labels     label ids; `from` and `to` are this axis on either side of a transition
+
+Reference:
+    Rabiner (1989), "A tutorial on hidden Markov models and selected applications in speech recognition".
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from .crf_kernels import (
+    SMALLEST_SCALE,
+    best_paths,
+    blocks_of,
+    compiled,
+    forward_backward,
+    table_gradients,
+)
+
+
+class Tables(NamedTuple):
+    """
+    Constrained scores of all languages, and which of them each sentence has.
+
+    Args:
+        start (`Tensor` of shape `(languages, labels)`):
+            Scores of the first label.
+        transition (`Tensor` of shape `(languages, from, to)`):
+            Scores of two successive labels.
+        end (`Tensor` of shape `(languages, labels)`):
+            Scores of the last label.
+        language_ids (`LongTensor` of shape `(batch,)`, *optional*):
+            Row of each sentence. Without them there is one row.
+    """
+
+    start: Tensor
+    transition: Tensor
+    end: Tensor
+    language_ids: Tensor | None
+
+
+class Messages(NamedTuple):
+    """
+    What forward and backward messages say of a batch.
+
+    Args:
+        value (`Tensor` of shape `(batch,)`):
+            Log-likelihoods, or log-partitions where no labels were given, in float64. NaN for a sentence whose scores
+            are too extreme; its gradients are zero.
+        gradient (`Tensor` of shape `(batch, words, labels)`):
+            Gradient of each value by its emission scores; of a log-partition, the marginals.
+        table_gradients (`Callable`):
+            Gradients of the three tables from those of the values, `(batch,)`.
+    """
+
+    value: Tensor
+    gradient: Tensor
+    table_gradients: Callable[[Tensor], Iterable[Tensor]]
+
+
+class ClosedForm(torch.autograd.Function):
+    """The values of messages, as a function of the emission scores and of the parameters that made the tables."""
+
+    @staticmethod
+    def forward(ctx, emissions, start_scores, transition_scores, end_scores, messages):
+        """The values that the messages hold already."""
+        ctx.messages = messages
+        ctx.shapes = [scores.shape for scores in (start_scores, transition_scores, end_scores)]
+        return messages.value.to(messages.gradient.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, weights):
+        """Gradients by the formula, of the parameters instead of the tables."""
+        gradients = []
+        for shape, gradient in zip(ctx.shapes, ctx.messages.table_gradients(weights), strict=True):
+            if len(gradient) > 1:  # the last row is the mean of the others
+                gradient = gradient[:-1] + gradient[-1:] / (len(gradient) - 1)
+            gradients.append(gradient.view(shape))
+        return ctx.messages.gradient * weights[:, None, None], *gradients, None
+
+
+def _arrays(mask: Tensor, tables: Tables) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    # What the kernels want to know of the sentences: lengths, order, starts of the blocks, languages.
+    lengths = mask.sum(1).numpy()
+    if tables.language_ids is None:
+        return lengths, *blocks_of(None, lengths), np.zeros_like(lengths)
+    languages = tables.language_ids.numpy()
+    known = len(tables.start)
+    if languages.size and not 0 <= languages.min() <= languages.max() < known:
+        # The kernels do not check their indices.
+        raise ValueError(
+            f"`language_ids` lie in [{languages.min()}, {languages.max()}]; expected ids below {known - 1}, or -1 for "
+            "a language without scores of its own. Make them with the model's own list of languages."
+        )
+    return lengths, *blocks_of(languages, lengths), languages
+
+
+def compiled_messages(emissions: Tensor, mask: Tensor, tables: Tables, labels: Tensor | None = None) -> Messages:
+    """
+    Messages by loops that numba compiles, on one thread of the CPU.
+
+    Args:
+        emissions (`Tensor` of shape `(batch, words, labels)`):
+            Emission scores.
+        mask (`BoolTensor` of shape `(batch, words)`):
+            True on real words.
+        tables ([`Tables`]):
+            The other scores, of the same dtype.
+        labels (`LongTensor` of shape `(batch, words)`, *optional*):
+            Gold labels.
+
+    Raises:
+        ValueError: if a word's gold label or a sentence's language does not exist.
+    """
+    sentences = _arrays(mask, tables)
+    batch, _, num_labels = emissions.shape
+    gold = np.empty((0, 0), np.int64) if labels is None else labels.contiguous().numpy()
+    scores = [table.contiguous().numpy() for table in tables[:3]]
+    value, counts = np.empty(batch), np.zeros(batch * num_labels**2)
+    gradient = torch.zeros_like(emissions, memory_format=torch.contiguous_format)
+    outputs = value, gradient.numpy(), counts
+    found = compiled(forward_backward)(emissions.contiguous().numpy(), gold, *sentences, *scores, *outputs)
+    if labels is not None and not found:
+        raise ValueError(
+            f"`labels` of words are {labels[mask].unique().tolist()}; expected ids in [0, {num_labels}). Only padding "
+            "may have others."
+        )
+
+    def of_tables(weights: Tensor) -> Iterable[Tensor]:
+        rows = np.zeros((len(scores[0]), num_labels * (num_labels + 2)))
+        compiled(table_gradients)(weights.contiguous().numpy(), *sentences, gradient.numpy(), counts, rows)
+        return torch.from_numpy(rows).to(gradient.dtype).split([num_labels, num_labels**2, num_labels], 1)
+
+    return Messages(torch.from_numpy(value), gradient, of_tables)
+
+
+def matrix_messages(emissions: Tensor, mask: Tensor, tables: Tables, labels: Tensor | None = None) -> Messages:
+    """
+    Messages by matrix products, for any device with float64 and any number of labels.
+
+    Args:
+        emissions (`Tensor` of shape `(batch, words, labels)`):
+            Emission scores.
+        mask (`BoolTensor` of shape `(batch, words)`):
+            True on real words.
+        tables ([`Tables`]):
+            The other scores, of the same dtype.
+        labels (`LongTensor` of shape `(batch, words)`, *optional*):
+            Gold labels.
+    """
+    dtype, num_languages = emissions.dtype, len(tables.start)
+    start, transition, end = (table.double() for table in tables[:3])
+    ids = mask.new_zeros(len(mask), dtype=torch.long) if tables.language_ids is None else tables.language_ids
+    emissions = emissions.double().masked_fill(~mask[:, :, None], 0)
+    tops = emissions.amax(2, keepdim=True)  # (batch, words, 1)
+    factors = (emissions - tops).exp()
+    log_first, log_move, log_last = (table.flatten(1).amax(1) for table in (start, transition, end))  # (languages,)
+    first = (start - log_first[:, None]).exp()[ids]  # (batch, labels)
+    last = (end - log_last[:, None]).exp()[ids]  # (batch, labels)
+    moves = (transition - log_move[:, None, None]).exp()  # (languages, from, to)
+    # One product for all sentences where they share the table, else one for each.
+    moves = moves if num_languages == 1 else moves[ids]
+    shape = (1, *first.shape) if num_languages == 1 else (len(mask), 1, first.shape[1])
+
+    forwards: list[Tensor] = []
+    scales: list[Tensor] = []
+    for word, factor in enumerate(factors.unbind(1)):
+        forward = (forwards[-1].view(shape) @ moves).view_as(first) * factor if word else first * factor
+        scales.append(forward.sum(1))  # (batch,)
+        forwards.append(torch.where(mask[:, word, None], forward / scales[-1][:, None], 0.0))
+    forward = torch.stack(forwards, 1)  # (batch, words, labels)
+    scale = torch.stack(scales, 1).masked_fill(~mask, 1)  # (batch, words)
+    is_last = mask & ~torch.nn.functional.pad(mask[:, 1:], (0, 1))  # (batch, words)
+    is_empty = ~mask.any(1)  # (batch,)
+    last_scale = ((forward * is_last[:, :, None]).sum(1) * last).sum(1).masked_fill(is_empty, 1)  # (batch,)
+
+    factors = torch.where(mask[:, :, None], factors / scale[:, :, None], 0.0)  # (batch, words, labels)
+    ends = last / last_scale[:, None]
+    backward = torch.zeros_like(ends)
+    backwards, onwards = [], []
+    for word in reversed(range(mask.shape[1])):
+        backwards.append(torch.where(is_last[:, word, None], ends, backward))
+        onwards.append(backwards[-1] * factors[:, word])
+        backward = (onwards[-1].view(shape) @ moves.mT).view_as(ends)
+    backward = torch.stack(backwards[::-1], 1)  # (batch, words, labels)
+    onward = torch.stack(onwards[::-1], 1)  # (batch, words, labels)
+
+    value = scale.log().sum(1) + last_scale.log() + (tops[:, :, 0] * mask).sum(1)
+    value = value + log_first[ids] + (mask.sum(1) - 1) * log_move[ids] + log_last[ids]
+    is_sound = (scale > SMALLEST_SCALE).all(1) & (last_scale > SMALLEST_SCALE)
+    is_sound &= (backward < 1 / SMALLEST_SCALE).all(2).all(1)
+    value = value.masked_fill(~is_sound, torch.nan).masked_fill(is_empty, 0)
+    forward, backward, onward = (
+        torch.where(is_sound[:, None, None], message, 0.0) for message in (forward, backward, onward)
+    )
+    gradient = forward * backward
+    if labels is not None:
+        gold = labels.masked_fill(~mask, 0)
+        moved = ids[:, None].expand_as(gold[:, 1:]), gold[:, :-1], gold[:, 1:]
+        score = emissions.gather(2, gold[:, :, None]).squeeze(2)  # (batch, words)
+        score = score + end[ids[:, None], gold] * is_last
+        score[:, 1:] += transition[moved] * mask[:, 1:]
+        score[:, 0] += start[ids, gold[:, 0]] * mask[:, 0]
+        value = score.sum(1) - value
+        is_gold = mask & is_sound[:, None]
+        gradient = (-gradient).scatter_add(2, gold[:, :, None], is_gold[:, :, None].double())
+
+    def of_tables(weights: Tensor) -> Iterable[Tensor]:
+        weights = weights.double()[:, None]
+        # `index_put_` adds in a fixed order, on GPUs too.
+        of_start, of_transition, of_end = (torch.zeros_like(table) for table in (start, transition, end))
+        of_start.index_put_((ids,), weights * gradient[:, 0], accumulate=True)
+        of_end.index_put_((ids,), weights * (gradient * is_last[:, :, None]).sum(1), accumulate=True)
+        before, after = (weights[:, :, None] * forward)[:, :-1], onward[:, 1:]
+        if num_languages == 1:
+            of_transition += before.flatten(0, 1).mT @ after.flatten(0, 1) * moves
+        else:
+            of_transition.index_put_((ids,), before.mT @ after * moves, accumulate=True)
+        if labels is not None:
+            of_transition.neg_().index_put_(moved, weights * is_gold[:, 1:], accumulate=True)
+        return of_start.to(dtype), of_transition.to(dtype), of_end.to(dtype)
+
+    return Messages(value, gradient.to(dtype), of_tables)
+
+
+MESSAGES = {"compiled": compiled_messages, "matrix": matrix_messages}
+
+
+def compiled_decode(emissions: Tensor, mask: Tensor, tables: Tables, padding: int) -> Tensor:
+    """
+    Labels of the most probable path of each sentence, `(batch, words)`.
+
+    Args:
+        emissions (`Tensor` of shape `(batch, words, labels)`):
+            Emission scores on the CPU.
+        mask (`BoolTensor` of shape `(batch, words)`):
+            True on real words.
+        tables ([`Tables`]):
+            The other scores, of the same dtype.
+        padding (`int`):
+            What stands on padding.
+    """
+    paths = torch.full(mask.shape, padding)
+    scores = [table.contiguous().numpy() for table in tables[:3]]
+    compiled(best_paths)(emissions.contiguous().numpy(), *_arrays(mask, tables), *scores, paths.numpy())
+    return paths
