@@ -115,7 +115,7 @@ def model_card(results: Mapping[str, Any], *, repo_id: str | None = None) -> Mod
         "memory": f"{results['peak_memory_bytes'] / 2**30:.1f} GiB",
         "versions": [f"{package} {version}" for package, version in results["versions"].items()],
         "citation": CITATIONS.get(results["model_type"]),
-        **{key: results.get(key) for key in ("model_type", "base_model", "seeds", "command")},
+        **{key: results.get(key) for key in ("model_type", "base_model", "adam_state", "seeds", "command")},
     }
     card: ModelCard = ModelCard.from_template(_card_data(results), template_str=_template(), **content)
     return card

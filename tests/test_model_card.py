@@ -133,6 +133,22 @@ def test_a_zero_shot_card_lists_source_and_zero_shot_languages_apart():
     assert "**average, not trained on**" in card
 
 
+@pytest.mark.parametrize(
+    ("adam_state", "said"),
+    [
+        ({"carried": ["a", "b"], "fresh": []}, "Adam went on with the state of that training."),
+        (
+            {"carried": ["a"], "fresh": ["b"]},
+            "Adam went on with the state of that training, but for 1 of its parameters.",
+        ),
+        (None, "Adam began with a fresh state."),
+    ],
+)
+def test_a_continued_card_says_how_adam_began(adam_state, said):
+    assert said in str(model_card(zero_shot_results(regime="continued", adam_state=adam_state)))
+    assert "Adam" not in str(model_card(zero_shot_results()))
+
+
 def test_a_continued_card_does_not_claim_that_other_languages_were_never_seen():
     card = str(model_card(zero_shot_results(regime="continued")))
 
