@@ -131,6 +131,10 @@ class StopOnSignal(TrainerCallback):
         if self.stopped:
             control.should_evaluate = control.should_save = control.should_log = False
 
+    def on_train_end(self, args, state, control, **kwargs):
+        """Heed a signal that came behind the last step, such as in its evaluation."""
+        self.stopped = self.stopped or self._agreed(step=0)
+
     def restore_handlers(self) -> None:
         """Let signals do again what they did before training."""
         while self.previous_handlers:

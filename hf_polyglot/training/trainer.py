@@ -151,8 +151,9 @@ class PolyglotTrainer(Trainer):
             self.stop_on_signal.restore_handlers()
         if self.stop_on_signal.stopped:
             raise KeyboardInterrupt(
-                f"Training was stopped behind step {self.state.global_step}, with a checkpoint in {folder}. To go on "
-                "from it, give the same command with --resume_from_checkpoint true."
+                f"Training was stopped behind step {self.state.global_step}. To go on from "
+                f"{last_whole_checkpoint(folder)[0] or 'the beginning'}, give the same command with "
+                "--resume_from_checkpoint true."
             )
         return output
 

@@ -100,6 +100,20 @@ def test_a_second_interrupt_ends_at_once(tmp_path):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_a_signal_in_the_last_evaluation_is_heeded(tmp_path):
+    trainer = trainer_of(tiny_byte_crf, tmp_path, num_train_epochs=1)
+
+    class InTheEvaluation(TrainerCallback):
+        def on_evaluate(self, args, state, control, metrics, **kwargs):
+            if "eval_yor_f1" in metrics:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    trainer.add_callback(InTheEvaluation())
+
+    with pytest.raises(KeyboardInterrupt, match=r"stopped behind step 5\. To go on from .*checkpoint-5, give"):
+        trainer.train()
+
+
 def test_a_damaged_checkpoint_is_skipped_for_the_one_before_it(tmp_path, capsys):
     whole = trainer_of(tiny_byte_crf, tmp_path / "whole", num_train_epochs=4)
     whole.train()
