@@ -92,25 +92,47 @@ def differences_table(baseline: Mapping[str, Any], others: Sequence[Mapping[str,
     return _markdown(rows)
 
 
-def of_languages(results: Mapping[str, Any], languages: Sequence[str]) -> dict[str, Any]:
+def progress_table(others: Sequence[Mapping[str, Any]], results: Mapping[str, Any], *, split: str = "test") -> str:
     """
-    A run with the scores of some of its languages only, and without averages, which tables make anew.
+    Markdown table of the F1 (or accuracy) of a run beside that of others, and by how much it differs from each.
 
     Args:
+        others (`Sequence[Mapping[str, Any]]`):
+            Runs to compare with. Languages that one of them lacks have a dash.
         results (`Mapping[str, Any]`):
-            Of one run.
-        languages (`Sequence[str]`):
-            Which ones; those that the run lacks are left out.
+            The run whose languages are shown. The last row is the average over them; where a run lacks some, over
+            those that it has.
+        split (`str`, *optional*, defaults to `"test"`):
+            Whose scores.
     """
-    kept = [language for language in languages if language in results["data"]]
-    return {
-        **results,
-        "data": {language: results["data"][language] for language in kept},
-        "scores": {
-            split: {language: scores[language] for language in kept if language in scores}
-            for split, scores in results["scores"].items()
-        },
-    }
+    metric = _metrics(results, split)[-1]
+    languages = [language for language in results["scores"][split] if language not in AVERAGES]
+    names = [run["name"] for run in others]
+    rows = [["Language", *names, results["name"], *(f"against {name}" for name in names)]]
+    for language in languages:
+        cells = [_cell(run, split, language, metric) for run in (*others, results)]
+        rows.append([language, *cells, *(_mean_difference(run, results, split, [language], metric) for run in others)])
+    if len(languages) > 1:
+        runs = [of_one["scores"].get(split, {}) for of_one in (*others, results)]
+        known = [[language for language in languages if language in scores] for scores in runs]
+        averages = [
+            f"{fmean(scores[language][metric]['mean'] for language in names):.2f}" if names else "–"
+            for scores, names in zip(runs, known, strict=True)
+        ]
+        differences = [_mean_difference(run, results, split, languages, metric) for run in others]
+        rows.append(["**average**", *averages, *differences])
+    return _markdown(rows)
+
+
+def _mean_difference(
+    run: Mapping[str, Any], results: Mapping[str, Any], split: str, languages: list[str], metric: str
+) -> str:
+    """By how much `results` differs from `run` on average, over the languages that both have."""
+    theirs, ours = (of_run["scores"].get(split, {}) for of_run in (run, results))
+    both = [language for language in languages if language in theirs]
+    if not both:
+        return "–"
+    return f"{fmean(ours[name][metric]['mean'] - theirs[name][metric]['mean'] for name in both):+.2f}"
 
 
 def scores_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
@@ -173,7 +195,7 @@ def _training_sentences(runs: Sequence[Mapping[str, Any]], language: str) -> str
 
 
 def _cell(run: Mapping[str, Any], split: str, key: str, metric: str) -> str:
-    score = run["scores"][split].get(key, {}).get(metric)
+    score = run["scores"].get(split, {}).get(key, {}).get(metric)
     if score is None:
         return "–"
     return f"{score['mean']:.2f} ± {score['std']:.2f}" if len(run["seeds"]) > 1 else f"{score['mean']:.2f}"

@@ -84,7 +84,10 @@ def write_results(path: str | Path, results: Mapping[str, Any]) -> None:
     check_results(results)
     path = _results_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
 
 
 def read_results(path: str | Path) -> dict[str, Any]:
@@ -230,7 +233,9 @@ def aggregate_scores(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return aggregated
 
 
-def joined_results(runs: Mapping[str, Mapping[str, Any]], *, name: str, command: str) -> dict[str, Any]:
+def joined_results(
+    runs: Mapping[str, Mapping[str, Any]], *, name: str, command: str, arguments: Mapping[str, Any]
+) -> dict[str, Any]:
     """
     The results of runs on one language each, as those of one run.
 
@@ -241,6 +246,8 @@ def joined_results(runs: Mapping[str, Mapping[str, Any]], *, name: str, command:
             Of all of them together.
         command (`str`):
             The command line that repeats them.
+        arguments (`Mapping[str, Any]`):
+            Of that command.
 
     Returns:
         `dict`: scores of every language by its own model and, seed by seed, their average; seconds are the sum, memory
@@ -259,6 +266,7 @@ def joined_results(runs: Mapping[str, Mapping[str, Any]], *, name: str, command:
         **first,
         "name": name,
         "command": command,
+        "arguments": dict(arguments),
         "best_seed": None,
         "one_model_per_language": True,
         "data": {language: run["data"][language] for language, run in runs.items()},
@@ -272,7 +280,21 @@ def joined_results(runs: Mapping[str, Mapping[str, Any]], *, name: str, command:
             for key in ("scores", "before")
             if key in first
         },
+        **(
+            {"adam_state": _joined_adam_states([run["adam_state"] for run in runs.values()])}
+            if "adam_state" in first
+            else {}
+        ),
     }
+
+
+def _joined_adam_states(states: Sequence[Mapping[str, list[str]] | None]) -> dict[str, list[str]] | None:
+    """Parameters that began with Adam's state in all runs, and those that began without in one of them at least."""
+    known = [state for state in states if state is not None]
+    if len(known) < len(states):
+        return None
+    fresh = list(dict.fromkeys(name for state in known for name in state["fresh"]))
+    return {"carried": [name for name in known[0]["carried"] if name not in fresh], "fresh": fresh}
 
 
 def _joined_scores(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

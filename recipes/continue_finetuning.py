@@ -11,21 +11,28 @@ included, is as in the run that trained it: its results.json says so.
 """
 
 import argparse
+import sys
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer, set_seed
 
 import hf_polyglot  # noqa: F401  registers the models
-from hf_polyglot.result_tables import differences_table, of_languages, results_table
-from hf_polyglot.results import aggregate_scores, read_results
-from hf_polyglot.training.arguments import PolyglotTrainingArguments, parse_recipe
-from hf_polyglot.training.continuation import arguments_of_run, load_to_continue, results_of, trainer_to_continue
+from hf_polyglot.result_tables import progress_table
+from hf_polyglot.results import read_results
+from hf_polyglot.training.arguments import PolyglotTrainingArguments, parse_recipe, with_preset
+from hf_polyglot.training.continuation import (
+    arguments_of_run,
+    load_to_continue,
+    results_of,
+    state_before,
+    trainer_to_continue,
+    with_known_descriptions,
+)
 from hf_polyglot.training.language_runs import train_each_language
 from hf_polyglot.training.optimizer_state import load_adam_state
 from hf_polyglot.training.publishing import train_and_publish
 from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora, load_recipe_corpora, named_sources
-from hf_polyglot.training.runs import score_corpora
 from hf_polyglot.training.trainer import PolyglotTrainer
 
 
@@ -62,27 +69,37 @@ class ContinueArguments(CorpusArguments):
     )
 
 
-def load_languages(arguments: ContinueArguments) -> RecipeCorpora:
+def load_languages(arguments: ContinueArguments, results: dict[str, Any]) -> RecipeCorpora:
     """
     The corpora of the chosen languages, and no others read; their labels begin with the model's own.
 
     Raises:
-        ValueError: if no language is chosen.
+        ValueError: if no language is chosen, or if there are zero-shot ones.
     """
     sources = named_sources(arguments.corpora)
     chosen = arguments.languages
     if not chosen:
-        raise ValueError(f"`languages` is empty; expected all, or some of {', '.join(sources)}. Use --language yor.")
+        known = ", ".join(sources or results["data"])
+        raise ValueError(f"`languages` is empty; expected all, or some of {known}. Use --language.")
+    if arguments.zero_shot_corpora:
+        raise ValueError(
+            f"`zero_shot_corpora` is {arguments.zero_shot_corpora}; expected none: a continued model is tested on its "
+            "own language. Use evaluate.py for others."
+        )
     if set(chosen) <= set(sources):
         arguments = replace(arguments, corpora=[f"{language}={sources[language]}" for language in chosen])
     config: Any = AutoConfig.from_pretrained(arguments.model)
     own_labels = [config.id2label[index] for index in range(config.num_labels)]
     corpora = load_recipe_corpora(arguments, scheme=config.label_scheme, known_labels=own_labels)
-    return corpora if chosen == ["all"] else corpora.of_languages(chosen)
+    return with_known_descriptions(corpora.of_languages([*corpora.train] if chosen == ["all"] else chosen), results)
 
 
 def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
-    corpora = load_languages(arguments)
+    if not arguments.model:
+        raise ValueError("`model` is missing; expected the folder or Hub id of a trained model. Use --model.")
+    polyglot = results_of(arguments.model)
+    compared = [read_results(run) for run in arguments.compare]
+    corpora = load_languages(arguments, polyglot)
     training.print(corpora.report)
     tokenizer = AutoTokenizer.from_pretrained(arguments.model)
     adam_state = load_adam_state(arguments.model) if arguments.adam_state == "carry" else None
@@ -102,13 +119,8 @@ def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> d
                 adam_state=adam_state,
             )
 
-        trainer = make_trainer(training)
-        before = {
-            split: aggregate_scores([score_corpora(trainer, datasets)[0]])
-            for split, datasets in corpora.evaluation.items()
-        }
-        trainer.create_optimizer()
-        carried = trainer.carried_adam_state
+        set_seed(arguments.seeds[0])  # weights of new labels are drawn
+        before, carried = state_before(make_trainer(training), corpora)
         training.print(carried or "Adam begins with a fresh state.")
         return train_and_publish(
             make_trainer,
@@ -121,15 +133,12 @@ def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> d
             adam_state=None if carried is None else {"carried": carried.carried, "fresh": carried.fresh},
         )
 
-    if len(corpora.train) > 1:
+    if len(corpora.train) > 1 or arguments.languages == ["all"]:
         results = train_each_language(train, arguments, training, corpora)
     else:
         results = train(corpora, training)
-    before = results | {"name": "before", "scores": results["before"], "seeds": results["seeds"][:1]}
-    compared = [of_languages(read_results(run), list(corpora.train)) for run in arguments.compare]
-    runs = [*compared, before, results]
-    training.print("\n" + results_table(runs))
-    training.print("\n" + differences_table(runs[0], runs[1:]))
+    before = results | {"name": polyglot["name"], "scores": results["before"], "seeds": results["seeds"][:1]}
+    training.print("\n" + progress_table([*compared, before], results))
     training.print(f"\nModel, results.json and card: {training.output_dir}")
     return results
 
@@ -138,6 +147,6 @@ if __name__ == "__main__":
     # The defaults of all other arguments are those of the model's run, so the model has to be known first.
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--model")
-    model = parser.parse_known_args()[0].model
+    model = parser.parse_known_args(with_preset(sys.argv[1:]))[0].model
     defaults = arguments_of_run(results_of(model), ContinueArguments, PolyglotTrainingArguments) if model else {}
     main(*parse_recipe(ContinueArguments, PolyglotTrainingArguments, **{"output_dir": "runs/continued"} | defaults))

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from hf_polyglot.result_tables import comparison_table, differences_table, of_languages, results_table
+from hf_polyglot.result_tables import comparison_table, differences_table, progress_table, results_table
 from hf_polyglot.results import aggregate_scores, check_results
 
 from .test_results import scores, zero_shot_results
@@ -136,13 +136,18 @@ def test_runs_on_other_languages_are_not_compared():
         differences_table(standard, [slicer])
 
 
-def test_a_run_can_be_shown_on_some_of_its_languages():
-    results = of_languages(zero_shot_results(), ["hau", "eng", "ibo"])
+def test_progress_is_shown_language_by_language_against_each_run():
+    alone, polyglot, continued = (zero_shot_results(name=name, seeds=[1]) for name in ("alone", "poly", "continued"))
+    del alone["scores"]["test"]["hau"]
+    continued["scores"]["test"] |= {"eng": scores(81.5), "hau": scores(60.0)}
 
-    rows = cells(results_table(results))
-    assert [row[0] for row in rows] == ["Language", "eng", "hau"]
-    assert list(results["scores"]["validation"]) == ["eng"]
-    check_results(results)
+    assert cells(progress_table([alone, polyglot], continued)) == [
+        ["Language", "alone", "poly", "continued", "against alone", "against poly"],
+        ["eng", "80.00", "80.00", "81.50", "+1.50", "+1.50"],
+        ["yor", "40.00", "40.00", "40.00", "+0.00", "+0.00"],
+        ["hau", "–", "61.00", "60.00", "–", "-1.00"],
+        ["**average**", "60.00", "60.33", "60.50", "+0.75", "+0.17"],
+    ]
 
 
 def compared(f1, interval, p_values, **language):

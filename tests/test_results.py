@@ -238,4 +238,4 @@ def test_runs_of_different_seeds_are_not_joined():
     runs = {"eng": zero_shot_results(), "yor": zero_shot_results(seeds=[1])}
 
     with pytest.raises(ValueError, match=r"The seeds of eng, yor are \[\[42, 43\], \[1\]\]; expected the same"):
-        joined_results(runs, name="all", command="train")
+        joined_results(runs, name="all", command="train", arguments={})

@@ -180,7 +180,7 @@ def parse_recipe(*argument_classes: type, argv: Sequence[str] | None = None, **d
     parser.set_defaults(**defaults)
     argv = list(sys.argv[1:] if argv is None else argv)
     *parsed, rest, unknown = parser.parse_args_into_dataclasses(
-        _with_preset(argv), return_remaining_strings=True, look_for_args_file=False
+        with_preset(argv), return_remaining_strings=True, look_for_args_file=False
     )
     del rest  # holds nothing but `preset`
     if unknown:
@@ -188,9 +188,13 @@ def parse_recipe(*argument_classes: type, argv: Sequence[str] | None = None, **d
     return tuple(parsed)
 
 
-def _with_preset(argv: list[str]) -> list[str]:
+def with_preset(argv: Sequence[str]) -> list[str]:
     """
     The command line with the flags of its presets before its own.
+
+    Args:
+        argv (`Sequence[str]`):
+            As given.
 
     Raises:
         ValueError: if a preset is not a file.

@@ -7,11 +7,14 @@ digest that it lists. A folder without it is what a run left that was killed whi
 import hashlib
 import json
 import re
+import shutil
 import signal
 import threading
+import time
 from pathlib import Path
 
-from transformers import TrainerCallback
+from accelerate import Accelerator
+from transformers import TrainerCallback, TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 CHECKPOINT_FILES = "checkpoint_files.json"
@@ -27,8 +30,9 @@ def seal_checkpoint(folder: str | Path) -> None:
     """
     folder = Path(folder)
     digests = {path.relative_to(folder).as_posix(): _digest(path) for path in sorted(_files(folder))}
+    seal = {"written_ns": time.time_ns(), "files": digests}
     unfinished = folder / f"{CHECKPOINT_FILES}.unfinished"
-    unfinished.write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
+    unfinished.write_text(json.dumps(seal, indent=2) + "\n", encoding="utf-8")
     unfinished.replace(folder / CHECKPOINT_FILES)
 
 
@@ -42,12 +46,12 @@ def damage_of_checkpoint(folder: str | Path) -> str | None:
     """
     folder = Path(folder)
     try:
-        digests = json.loads((folder / CHECKPOINT_FILES).read_text(encoding="utf-8"))
+        seal = json.loads((folder / CHECKPOINT_FILES).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return "it was not finished"
     except ValueError:
         return f"{CHECKPOINT_FILES} is damaged"
-    for name, digest in digests.items():
+    for name, digest in seal["files"].items():
         if not (folder / name).is_file():
             return f"{name} is missing"
         if _digest(folder / name) != digest:
@@ -64,12 +68,11 @@ def last_whole_checkpoint(folder: str | Path) -> tuple[Path | None, list[str]]:
             Of a run. It need not exist.
 
     Returns:
-        `tuple` of the checkpoint of the most steps that is whole, None if there is none, and one line for each later
-        one that is not.
+        `tuple` of the checkpoint that was written last and is whole, None if there is none, and one line for each
+        later one that is not.
     """
-    checkpoints = [path for path in Path(folder).glob(f"{PREFIX_CHECKPOINT_DIR}-*") if _steps(path) >= 0]
     skipped: list[str] = []
-    for checkpoint in sorted(checkpoints, key=_steps, reverse=True):
+    for checkpoint in _newest_first(folder):
         damage = damage_of_checkpoint(checkpoint)
         if damage is None:
             return checkpoint, skipped
@@ -77,9 +80,38 @@ def last_whole_checkpoint(folder: str | Path) -> tuple[Path | None, list[str]]:
     return None, skipped
 
 
-def _steps(checkpoint: Path) -> int:
-    match = re.fullmatch(rf"{PREFIX_CHECKPOINT_DIR}-(\d+)", checkpoint.name)
-    return int(match[1]) if match else -1
+def remove_old_checkpoints(folder: str | Path, limit: int | None, best: str | Path | None) -> None:
+    """
+    Keep the checkpoints that were written last, whatever run of this folder wrote them.
+
+    Args:
+        folder (`str` or `Path`):
+            Of a run, whose last checkpoint is sealed.
+        limit (`int`, *optional*):
+            How many to keep, the best one among them, which is always kept, as is the last. By default, all.
+        best (`str` or `Path`, *optional*):
+            The best one.
+    """
+    checkpoints = _newest_first(folder)
+    kept = checkpoints[:1] + [path for path in checkpoints[1:] if best is not None and path.name == Path(best).name]
+    others = [path for path in checkpoints if path not in kept]
+    for checkpoint in others[max(0, limit - len(kept)) :] if limit else []:
+        # Without the seal, what is left when this is interrupted is not taken for a checkpoint.
+        (checkpoint / CHECKPOINT_FILES).unlink(missing_ok=True)
+        shutil.rmtree(checkpoint)
+
+
+def _newest_first(folder: str | Path) -> list[Path]:
+    """Checkpoints in the order in which they were written, those without a seal where their folder was changed."""
+    paths = Path(folder).glob(f"{PREFIX_CHECKPOINT_DIR}-*")
+    return sorted((path for path in paths if re.fullmatch(r".*-\d+", path.name)), key=_written_ns, reverse=True)
+
+
+def _written_ns(checkpoint: Path) -> int:
+    try:
+        return json.loads((checkpoint / CHECKPOINT_FILES).read_text(encoding="utf-8"))["written_ns"]
+    except (OSError, ValueError):
+        return checkpoint.stat().st_mtime_ns
 
 
 def _files(folder: Path) -> list[Path]:
@@ -106,10 +138,10 @@ class StopOnSignal(TrainerCallback):
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
-    # Between processes, to agree takes a message and a wait for it.
+    # Between GPUs, to agree takes a message and a wait for it.
     STEPS_BETWEEN_AGREEMENTS = 10
 
-    def __init__(self, accelerator):
+    def __init__(self, accelerator: Accelerator):
         self.accelerator = accelerator
         self.arrived = False
         self.stopped = False
@@ -122,13 +154,16 @@ class StopOnSignal(TrainerCallback):
             self.previous_handlers = {number: signal.signal(number, self._note) for number in self.SIGNALS}
 
     def on_step_end(self, args, state, control, **kwargs):
-        """Save and stop, if a signal has arrived."""
+        """Stop, if a signal has arrived, with a checkpoint; at the end of an epoch, behind its evaluation."""
         if self._agreed(state.global_step):
-            self.stopped = control.should_save = control.should_training_stop = True
+            self.stopped = control.should_training_stop = True
+            control.should_save = control.should_save or not _ends_epoch(state)
 
     def on_epoch_end(self, args, state, control, **kwargs):
-        """Leave out what an epoch ends with: this one did not."""
-        if self.stopped:
+        """Leave out what an epoch ends with, if this one did not."""
+        if self.stopped and _ends_epoch(state):
+            control.should_save = True
+        elif self.stopped:
             control.should_evaluate = control.should_save = control.should_log = False
 
     def on_train_end(self, args, state, control, **kwargs):
@@ -143,13 +178,19 @@ class StopOnSignal(TrainerCallback):
     def _note(self, number: int, frame: object) -> None:
         if self.arrived and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if not self.arrived:
+            self.accelerator.print("\nTraining stops behind this step, with a checkpoint. Ctrl-C again ends it now.")
         self.arrived = True
 
     def _agreed(self, step: int) -> bool:
         if self.accelerator.num_processes == 1:
             return self.arrived
-        if step % self.STEPS_BETWEEN_AGREEMENTS:
+        if self.accelerator.device.type != "cpu" and step % self.STEPS_BETWEEN_AGREEMENTS:
             return False
         if self.arrived:
             self.accelerator.set_trigger()
         return self.accelerator.check_trigger()
+
+
+def _ends_epoch(state: TrainerState) -> bool:
+    return float(state.epoch or 0).is_integer()

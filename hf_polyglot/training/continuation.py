@@ -3,22 +3,29 @@
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
 from transformers import AutoModelForTokenClassification, PreTrainedModel
 from transformers.utils import cached_file
 
-from hf_polyglot.results import check_results
+from hf_polyglot.results import DESCRIPTIONS, aggregate_scores, check_results
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.optimizer_state import CarriedAdamState
+from hf_polyglot.training.recipe_corpora import RecipeCorpora
+from hf_polyglot.training.runs import score_corpora
 from hf_polyglot.training.segment_trainer import ByteToSpanTrainer
 from hf_polyglot.training.trainer import PolyglotTrainer
 
-# Of the arguments of the run that made a model, those that say where it went, and on what it was tested besides.
-_OF_THAT_RUN = (
-    "output_dir", "monolingual", "zero_shot_corpora", "data_source", "data_license", "seeds", "seed", "push_to_hub",
-    "hub_model_id", "hub_private_repo", "resume_from_checkpoint", "disable_tqdm", "use_cpu",
+# Arguments that are not handed on from the run that made a model: where it went and how it was run, what it was tested
+# on besides, how it drew its languages, and what it was continued from itself.
+_NOT_HANDED_ON = (
+    "output_dir", "run_name", "seeds", "seed", "push_to_hub", "hub_model_id", "hub_private_repo", "disable_tqdm",
+    "resume_from_checkpoint", "use_cpu", "bf16", "fp16", "dataloader_pin_memory", "dataloader_num_workers",
+    "monolingual", "zero_shot_corpora", "data_source", "data_license", "alpha", "sampling", "unimax_max_epochs",
+    "dynamic_strength", "dynamic_baselines", "batch_languages", "metric_for_best_model", "model", "languages",
+    "adam_state", "compare",
 )  # fmt: skip
 
 
@@ -59,7 +66,27 @@ def arguments_of_run(results: dict[str, Any], *argument_classes: type) -> dict[s
         `dict[str, Any]`: which corpora, how they are read, and how the model learns.
     """
     wanted = {setting.name for of_class in argument_classes for setting in fields(of_class) if setting.init}
-    return {name: value for name, value in results["arguments"].items() if name in wanted.difference(_OF_THAT_RUN)}
+    return {name: value for name, value in results["arguments"].items() if name in wanted.difference(_NOT_HANDED_ON)}
+
+
+def with_known_descriptions(corpora: RecipeCorpora, results: dict[str, Any]) -> RecipeCorpora:
+    """
+    Corpora with source and licence from an earlier run, of those that it was trained on too.
+
+    Args:
+        corpora ([`RecipeCorpora`]):
+            What is trained on now.
+        results (`dict[str, Any]`):
+            Of the earlier run.
+    """
+    now, before = corpora.to_dict(), results["data"]
+    known = {
+        language: {key: before[language][key] for key in DESCRIPTIONS if key in before[language]}
+        for language in corpora.train
+        if language in before and before[language].get("train") == now[language]["train"]
+    }
+    described = {language: known.get(language, {}) | own for language, own in corpora.descriptions.items()}
+    return replace(corpora, descriptions=described)
 
 
 def load_to_continue(model_name: str, labels: Sequence[str], languages: Sequence[str]) -> PreTrainedModel:
@@ -102,6 +129,8 @@ def _with_labels(model: PreTrainedModel, labels: Sequence[str]) -> PreTrainedMod
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
     grown = type(model)(config)
+    if model.can_generate():
+        grown.generation_config = copy.deepcopy(model.generation_config)
     with torch.no_grad():
         for name, parameter in grown.named_parameters():
             old = model.get_parameter(name)
@@ -129,3 +158,26 @@ def trainer_to_continue(
     if model.input_form == "byte_segments":
         return ByteToSpanTrainer(model, args, stride=stride, **options)
     return PolyglotTrainer(model, args, **options)
+
+
+def state_before(
+    trainer: PolyglotTrainer, corpora: RecipeCorpora
+) -> tuple[dict[str, dict[str, Any]], CarriedAdamState | None]:
+    """
+    How a model is before it is trained further.
+
+    Args:
+        trainer ([`PolyglotTrainer`]):
+            That has not trained.
+        corpora ([`RecipeCorpora`]):
+            What to test on.
+
+    Returns:
+        `tuple` of its scores, in the form of those of one seed, and of what it will begin with of Adam's state.
+    """
+    scores = {
+        split: aggregate_scores([score_corpora(trainer, datasets)[0]])
+        for split, datasets in corpora.evaluation.items()
+    }
+    trainer.create_optimizer()
+    return scores, trainer.carried_adam_state

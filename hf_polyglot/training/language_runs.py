@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_polyglot.model_card import write_model_card
-from hf_polyglot.results import joined_results, read_results, write_results
+from hf_polyglot.results import DESCRIPTIONS, joined_results, read_results, write_results
 from hf_polyglot.sentence_counts import joined_sentence_counts, read_sentence_counts, write_sentence_counts
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.publishing import command_line, run_arguments
@@ -16,8 +16,13 @@ from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
 
 Train = Callable[[RecipeCorpora, PolyglotTrainingArguments], dict[str, Any]]
 
-# Arguments that may change between a run and the one that goes on with it: they change nothing that is learned.
-_WITHOUT_EFFECT = ("output_dir", "resume_from_checkpoint", "disable_tqdm", "push_to_hub", "hub_model_id")
+# Arguments that may change between a run and the one that goes on with it: they change nothing that is learned, or, of
+# the corpora, what the fingerprints tell.
+_FREE_TO_CHANGE = (
+    "output_dir", "resume_from_checkpoint", "disable_tqdm", "push_to_hub", "hub_model_id", "hub_private_repo",
+    "corpora", "languages", "compare", "data_source", "data_license", "use_cpu", "dataloader_pin_memory",
+    "dataloader_num_workers", "per_device_eval_batch_size", "save_total_limit",
+)  # fmt: skip
 
 
 @dataclass
@@ -86,19 +91,22 @@ def train_each_language(
     for language in corpora.train:
         own_corpora, own_training = corpora.of_languages([language]), copy.copy(training)
         own_training.output_dir = str(folder / language)
-        own_training.hub_model_id = f"{training.hub_model_id or folder.name}-{language}"
+        if training.push_to_hub:
+            own_training.hub_model_id = f"{training.hub_model_id or folder.name}-{language}"
         training.print(f"\n{language}, {len(runs) + 1} of {len(corpora.train)}")
         if (folder / language / "results.json").is_file():
             runs[language] = _ended_run(folder / language, run_arguments(arguments, own_training), own_corpora)
             training.print(f"Its run has ended already: {folder / language}")
         else:
             runs[language] = train(own_corpora, own_training)
-    results = joined_results(runs, name=folder.name, command=command_line(training))
+    results = joined_results(
+        runs, name=folder.name, command=command_line(training), arguments=run_arguments(arguments, training)
+    )
     if training.process_index == 0:
-        write_results(folder, results)
         counts = [read_sentence_counts(folder / language) for language in runs]
         write_sentence_counts(folder, joined_sentence_counts(counts, folder.name))
-        write_model_card(folder)
+        write_model_card(folder, results)
+        write_results(folder, results)
     return results
 
 
@@ -113,7 +121,12 @@ def _ended_run(folder: Path, expected: dict[str, Any], corpora: RecipeCorpora) -
     found = {**results["arguments"], "data": results["data"]}
     # As they are after a way through JSON, where tuples are lists.
     wanted = json.loads(json.dumps({**expected, "data": corpora.to_dict()}))
-    different = [key for key in found | wanted if key not in _WITHOUT_EFFECT and found.get(key) != wanted.get(key)]
+    for data in (found, wanted):
+        data["data"] = {
+            language: {split: value for split, value in splits.items() if split not in DESCRIPTIONS}
+            for language, splits in data["data"].items()
+        }
+    different = [key for key in found | wanted if key not in _FREE_TO_CHANGE and found.get(key) != wanted.get(key)]
     if different:
         raise ValueError(
             f"`{folder}` holds a run with other {', '.join(different)}; expected one of this command. Give another "

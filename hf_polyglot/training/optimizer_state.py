@@ -39,8 +39,8 @@ class CarriedAdamState:
     fresh: tuple[str, ...]
 
     def __str__(self) -> str:
-        fresh = f"; fresh: {', '.join(self.fresh)}" if self.fresh else ", none is fresh"
-        return f"Adam's state is carried for {len(self.carried)} parameters{fresh}."
+        carried, fresh = (", ".join(names) or "none" for names in (self.carried, self.fresh))
+        return f"Adam's state is carried for {len(self.carried)} parameters: {carried}.\nFresh: {fresh}."
 
 
 def is_adam(optimizer: Optimizer) -> bool:
@@ -107,7 +107,7 @@ def load_adam_state(model_name: str | Path) -> AdamState:
     if path is None:
         raise ValueError(
             f"`{model_name}` has no {ADAM_STATE_FILE}; expected Adam's state beside the model. It was trained with "
-            "another optimizer, or with `save_adam_state` no. Start with a fresh state instead."
+            "another optimizer, or with `save_adam_state` no. Start with a fresh state: --adam_state fresh."
         )
     state: AdamState = {}
     for key, value in load_file(path).items():

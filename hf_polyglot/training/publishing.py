@@ -137,19 +137,19 @@ def publish_run(
     results = run_results(runs, arguments, training, corpora, **described)
     if runs.trainer.is_world_process_zero():
         folder = Path(training.output_dir)
-        write_results(folder / "results.json", results)
         fingerprints = {
             split: {language: results["data"][language][split]["fingerprint"] for language in counts}
             for split, counts in runs.sentence_counts.items()
         }
         write_sentence_counts(folder, SentenceCounts(results["name"], runs.sentence_counts, fingerprints))
-        write_model_card(folder, repo_id=training.hub_model_id if training.push_to_hub else None)
+        write_model_card(folder, results, repo_id=training.hub_model_id if training.push_to_hub else None)
+        write_results(folder, results)  # last: it says that the run has ended
         if training.push_to_hub:
             api = HfApi(token=training.hub_token)
             repository = api.create_repo(
                 training.hub_model_id or folder.name, private=training.hub_private_repo, exist_ok=True
             ).repo_id
-            write_model_card(folder, repo_id=repository)
+            write_model_card(folder, results, repo_id=repository)
             api.upload_folder(repo_id=repository, folder_path=folder, ignore_patterns=KEPT_AT_HOME)
     return results
 

@@ -13,15 +13,30 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainerCallback, TrainerControl
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from transformers import (
+    EarlyStoppingCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+)
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hf_polyglot.data.collators import collator_for, word_counts
 from hf_polyglot.data.language_sampling import PolyglotBatchSampler, languages_and_lengths
 from hf_polyglot.model_card import write_model_card
 from hf_polyglot.span_metrics import span_f1
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
-from hf_polyglot.training.checkpoints import CHECKPOINT_FILES, StopOnSignal, last_whole_checkpoint, seal_checkpoint
+from hf_polyglot.training.checkpoints import (
+    CHECKPOINT_FILES,
+    StopOnSignal,
+    damage_of_checkpoint,
+    last_whole_checkpoint,
+    remove_old_checkpoints,
+    seal_checkpoint,
+)
 from hf_polyglot.training.language_schedule import LanguageSchedule
 from hf_polyglot.training.optimizer_state import (
     ADAM_STATE_FILE,
@@ -145,8 +160,13 @@ class PolyglotTrainer(Trainer):
             checkpoint, skipped = last_whole_checkpoint(folder)
             self.args.print("\n".join([*skipped, f"Training goes on from {checkpoint or 'the beginning'}."]))
             resume_from_checkpoint = None if checkpoint is None else str(checkpoint)
+        elif resume_from_checkpoint:
+            _check_whole(resume_from_checkpoint)
+        if resume_from_checkpoint:
+            self._end_if_patience_has(Path(resume_from_checkpoint))
         try:
             output = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
+            self._check_losses()
         finally:
             self.stop_on_signal.restore_handlers()
         if self.stop_on_signal.stopped:
@@ -204,8 +224,11 @@ class PolyglotTrainer(Trainer):
             super()._save_checkpoint(model, trial)
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
+                self._check_weights()
                 seal_checkpoint(folder)
         except (OSError, RuntimeError, SafetensorError) as error:
+            if type(error) is RuntimeError and "Stream" not in str(error):  # torch says so when it cannot write
+                raise
             raise OSError(
                 f"The checkpoint {folder} could not be written: {error} Those before it are whole. Make room, and "
                 "give the same command with --resume_from_checkpoint true."
@@ -213,7 +236,28 @@ class PolyglotTrainer(Trainer):
         finally:
             self.args.save_total_limit = limit
         if self.args.should_save:
-            rotate_checkpoints(str(folder.parent), limit, self.state.best_model_checkpoint)
+            remove_old_checkpoints(folder.parent, limit, self.state.best_model_checkpoint)
+
+    def _check_weights(self) -> None:
+        """
+        Look at the weights before they are sealed: a finite loss can have gradients that are not.
+
+        Raises:
+            FloatingPointError: if one is no finite number.
+        """
+        broken = [name for name, parameter in self.model.named_parameters() if not parameter.isfinite().all()]
+        if broken:
+            raise FloatingPointError(
+                f"Behind step {self.state.global_step}, {', '.join(broken)} are no finite numbers, so its checkpoint "
+                "is not finished. Those before it are whole. Use a smaller learning rate."
+            )
+
+    def _end_if_patience_has(self, checkpoint: Path) -> None:
+        """Take no more steps from the last checkpoint of a run that early stopping ended."""
+        patience = self.args.early_stopping_patience
+        state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        if patience is not None and _evaluations_without_gain(self.args, state) >= patience:
+            self.args.max_steps = state.global_step
 
     @property
     def evaluated_languages(self) -> list[str]:
@@ -287,14 +331,29 @@ class PolyglotTrainer(Trainer):
         return [name for name in super().get_decay_parameter_names(model) if not name.startswith("crf.")]
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
-        """The optimizer, with `head_learning_rate` for the parameters outside the encoder, and with `adam_state`."""
+        """
+        The optimizer, with `head_learning_rate` for the parameters outside the encoder, and with `adam_state`.
+
+        Args:
+            model (`nn.Module`, *optional*):
+                Defaults to the trainer's own.
+
+        Raises:
+            ValueError: if Adam's state is to be carried where the parameters are spread over processes.
+        """
+        is_new = self.optimizer is None
         optimizer = super().create_optimizer(model)
         model = self.model if model is None else model
         if self.args.head_learning_rate is not None:
             prefix = f"{model.base_model_prefix}."
             head = {parameter for name, parameter in model.named_parameters() if not name.startswith(prefix)}
             _give_own_rate(optimizer, head, self.args.head_learning_rate)
-        if self.adam_state is not None and self.carried_adam_state is None:
+        if self.adam_state is not None and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            raise ValueError(
+                "`adam_state` is given, and FSDP or DeepSpeed spreads the parameters over processes; expected them "
+                "whole. Start with a fresh state, or with an ordinary launch."
+            )
+        if self.adam_state is not None and is_new:
             self.carried_adam_state = carry_adam_state(model, optimizer, self.adam_state)
         return optimizer
 
@@ -343,6 +402,7 @@ class PolyglotTrainer(Trainer):
                 save_adam_state(folder, state, getattr(torch, self.args.save_adam_state))
 
     def _load_best_model(self) -> None:
+        _check_whole(self.state.best_model_checkpoint)
         super()._load_best_model()
         # The weights are now those of an earlier step, and so must be the state that is saved beside them.
         best = Path(self.state.best_model_checkpoint)
@@ -388,6 +448,10 @@ class PolyglotTrainer(Trainer):
 class _EarlyStoppingByAverage(EarlyStoppingCallback):
     """Waits for the average: every language's own evaluation lacks it, and would be taken for a mistake."""
 
+    def on_train_begin(self, args, state, control, **kwargs):
+        super().on_train_begin(args, state, control, **kwargs)
+        self.early_stopping_patience_counter = _evaluations_without_gain(args, state)
+
     def on_evaluate(self, args, state, control, metrics, **kwargs):
         if f"eval_{args.metric_for_best_model.removeprefix('eval_')}" in metrics:
             super().on_evaluate(args, state, control, metrics, **kwargs)
@@ -410,6 +474,30 @@ class _SamplingByEpoch(TrainerCallback):
         should_log = control.should_log
         self.trainer.log({"examples_drawn": sampler.counts(updates if updates < sampler.num_updates else None)})
         control.should_log = should_log
+
+
+def _evaluations_without_gain(args: PolyglotTrainingArguments, state: TrainerState) -> int:
+    """How many evaluations the best one lies back, by the log; a resumed run has it from its checkpoint."""
+    name = f"eval_{str(args.metric_for_best_model).removeprefix('eval_')}"
+    scores = list({log["step"]: log[name] for log in state.log_history if name in log}.values())
+    sign = 1 if args.greater_is_better else -1
+    best = max(range(len(scores)), key=lambda index: sign * scores[index], default=-1)
+    return len(scores) - 1 - best if scores else 0
+
+
+def _check_whole(checkpoint: str | Path) -> None:
+    """
+    Refuse a checkpoint that is damaged.
+
+    Raises:
+        OSError: if it is.
+    """
+    damage = damage_of_checkpoint(checkpoint)
+    if damage is not None:
+        raise OSError(
+            f"{checkpoint} cannot be loaded: {damage}; expected a checkpoint that is whole. Remove it, and train on "
+            "from the one before it, or again."
+        )
 
 
 def _is_free_to_look_at(loss: Tensor) -> bool:

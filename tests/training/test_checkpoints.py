@@ -28,6 +28,17 @@ class At(TrainerCallback):
             self.action()
 
 
+class WithinStep(At):
+    """Does something while a step is taken."""
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Too late."""
+
+    def on_optimizer_step(self, args, state, control, **kwargs):
+        if state.global_step + 1 == self.step:
+            self.action()
+
+
 def checkpoint(folder, steps):
     path = folder / f"checkpoint-{steps}"
     (path / "below").mkdir(parents=True)
@@ -44,6 +55,8 @@ def test_the_last_whole_checkpoint_is_found_and_later_ones_are_named(tmp_path):
     (tmp_path / "checkpoint-200" / "below" / "more").unlink()
     (tmp_path / "checkpoint-300" / CHECKPOINT_FILES).unlink()
     (tmp_path / "checkpoint-400" / CHECKPOINT_FILES).write_text("{")
+    for steps in (300, 400):  # without a seal, the time is that of the folder
+        os.utime(tmp_path / f"checkpoint-{steps}", (2e9 + steps, 2e9 + steps))
     (tmp_path / "checkpoint-best").mkdir()
 
     found, skipped = last_whole_checkpoint(tmp_path)
@@ -56,32 +69,88 @@ def test_the_last_whole_checkpoint_is_found_and_later_ones_are_named(tmp_path):
     assert last_whole_checkpoint(tmp_path / "none") == (None, [])
 
 
+def history(trainer):
+    """Steps and scores of its evaluations."""
+    return [(log["step"], log["eval_average_f1"]) for log in trainer.state.log_history if "eval_average_f1" in log]
+
+
 @pytest.mark.parametrize("make_model", [tiny_byte_crf, tiny_slicer])
-@pytest.mark.parametrize("stop_at", [3, 7, 10])
+@pytest.mark.parametrize("stop_at", [3, 5, 7, 10, 15])
 def test_a_signal_leaves_a_checkpoint_from_which_training_ends_as_if_undisturbed(
     make_model, stop_at, tmp_path, capsys
 ):
-    whole = trainer_of(make_model, tmp_path / "whole", num_train_epochs=3)
+    # An epoch has five steps. The weights of the end are compared, not those of the best epoch.
+    settings = {"num_train_epochs": 3, "load_best_model_at_end": False}
+    whole = trainer_of(make_model, tmp_path / "whole", **settings)
     whole.train()
-    interrupted = trainer_of(make_model, tmp_path / "stopped", num_train_epochs=3)
+    interrupted = trainer_of(make_model, tmp_path / "stopped", **settings)
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    interrupted.add_callback(At(stop_at, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+    interrupted.add_callback(WithinStep(stop_at, lambda: os.kill(os.getpid(), signal.SIGTERM)))
 
-    with pytest.raises(KeyboardInterrupt, match=r"stopped behind step .* --resume_from_checkpoint true"):
+    with pytest.raises(KeyboardInterrupt, match=rf"stopped behind step {stop_at}\. .*-{stop_at}, .*checkpoint true"):
         interrupted.train()
-    resumed = trainer_of(make_model, tmp_path / "stopped", num_train_epochs=3)
+    resumed = trainer_of(make_model, tmp_path / "stopped", **settings)
     resumed.train(resume_from_checkpoint=True)
 
-    # The signal was sent behind that step, and may have come too late for the callback that looks for it.
-    assert f"checkpoint-{stop_at}" in (said := capsys.readouterr().out) or f"checkpoint-{stop_at + 1}" in said
+    assert f"Training goes on from {tmp_path}/stopped/checkpoint-{stop_at}." in capsys.readouterr().out
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     for name, parameter in whole.model.named_parameters():
         torch.testing.assert_close(resumed.model.get_parameter(name), parameter, rtol=0, atol=0)
-    f1 = [
-        [log["eval_average_f1"] for log in trainer.state.log_history if "eval_average_f1" in log]
-        for trainer in (whole, resumed)
-    ]
-    assert f1[0] == f1[1]
+    assert history(resumed) == history(whole)
+    assert resumed.state.best_global_step == whole.state.best_global_step
+
+
+def test_a_resumed_run_stops_early_where_the_undisturbed_one_does(tmp_path):
+    settings = {"num_train_epochs": 20, "learning_rate": 1e-9, "early_stopping_patience": 3}
+    whole = trainer_of(tiny_byte_crf, tmp_path / "whole", **settings)
+    whole.train()
+    interrupted = trainer_of(tiny_byte_crf, tmp_path / "stopped", **settings)
+    interrupted.add_callback(WithinStep(12, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.train()
+
+    for _ in range(2):  # the second time, it has ended already
+        resumed = trainer_of(tiny_byte_crf, tmp_path / "stopped", **settings)
+        resumed.train(resume_from_checkpoint=True)
+        assert resumed.state.global_step == whole.state.global_step == 20
+        assert history(resumed) == history(whole)
+
+
+def test_checkpoints_of_an_earlier_run_are_the_first_to_go(tmp_path):
+    trainer_of(tiny_byte_crf, tmp_path, num_train_epochs=8).train()
+    trainer = trainer_of(tiny_byte_crf, tmp_path, num_train_epochs=3, learning_rate=5e-3)
+
+    trainer.train()
+
+    found, _ = last_whole_checkpoint(tmp_path)
+    assert found.name == "checkpoint-15"
+    assert not (tmp_path / "checkpoint-40").exists()
+
+
+def test_a_damaged_best_checkpoint_is_not_loaded(tmp_path):
+    trainer = trainer_of(tiny_byte_crf, tmp_path, num_train_epochs=3, greater_is_better=False)
+
+    def damage():
+        with (tmp_path / "checkpoint-5" / "model.safetensors").open("r+b") as file:
+            file.seek(-8, os.SEEK_END)
+            file.write(bytes(8))
+
+    trainer.add_callback(At(12, damage))
+
+    with pytest.raises(OSError, match=r"checkpoint-5 cannot be loaded: model.safetensors is damaged"):
+        trainer.train()
+
+
+def test_weights_that_are_no_numbers_are_not_sealed(tmp_path):
+    trainer = trainer_of(tiny_byte_crf, tmp_path, num_train_epochs=3)
+    trainer.add_callback(At(10, lambda: trainer.model.classifier.bias.data.fill_(float("nan"))))
+
+    with pytest.raises(FloatingPointError, match=r"Behind step 10, classifier.bias are no finite numbers"):
+        trainer.train()
+
+    found, skipped = last_whole_checkpoint(tmp_path)
+    assert found.name == "checkpoint-5"
+    assert len(skipped) == 1
 
 
 def test_a_second_interrupt_ends_at_once(tmp_path):
@@ -115,17 +184,18 @@ def test_a_signal_in_the_last_evaluation_is_heeded(tmp_path):
 
 
 def test_a_damaged_checkpoint_is_skipped_for_the_one_before_it(tmp_path, capsys):
-    whole = trainer_of(tiny_byte_crf, tmp_path / "whole", num_train_epochs=4)
+    settings = {"num_train_epochs": 4, "load_best_model_at_end": False}
+    whole = trainer_of(tiny_byte_crf, tmp_path / "whole", **settings)
     whole.train()
-    first = trainer_of(tiny_byte_crf, tmp_path / "run", num_train_epochs=4)
-    first.add_callback(At(12, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+    first = trainer_of(tiny_byte_crf, tmp_path / "run", **settings)
+    first.add_callback(WithinStep(12, lambda: os.kill(os.getpid(), signal.SIGTERM)))
     with pytest.raises(KeyboardInterrupt):
         first.train()
     last = max((tmp_path / "run").glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
     with (last / "optimizer.pt").open("r+b") as file:
         file.truncate(100)
 
-    resumed = trainer_of(tiny_byte_crf, tmp_path / "run", num_train_epochs=4)
+    resumed = trainer_of(tiny_byte_crf, tmp_path / "run", **settings)
     resumed.train(resume_from_checkpoint=True)
 
     said = capsys.readouterr().out
@@ -209,7 +279,7 @@ def test_a_loss_that_is_no_number_stops_training_with_its_batch(steps_between_ch
 def test_the_digests_of_a_checkpoint_name_every_file(tmp_path):
     trainer_of(tiny_byte_crf, tmp_path, num_train_epochs=1).train()
 
-    digests = json.loads((tmp_path / "checkpoint-5" / CHECKPOINT_FILES).read_text())
+    digests = json.loads((tmp_path / "checkpoint-5" / CHECKPOINT_FILES).read_text())["files"]
 
     files = {path.name for path in (tmp_path / "checkpoint-5").iterdir()}
     assert set(digests) == files - {CHECKPOINT_FILES}

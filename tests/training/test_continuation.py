@@ -1,13 +1,15 @@
 """Models that go on with more labels and languages than they were trained with."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from hf_polyglot.inference.tagging import tag_words
 from hf_polyglot.models.label_scheme import labels_for_types
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
-from hf_polyglot.training.continuation import arguments_of_run, load_to_continue, results_of
-from hf_polyglot.training.recipe_corpora import CorpusArguments
+from hf_polyglot.training.continuation import arguments_of_run, load_to_continue, results_of, with_known_descriptions
+from hf_polyglot.training.recipe_corpora import CorpusArguments, load_recipe_corpora
 from tests.models.tiny_byte_to_span import tiny_byte_to_span
 from tests.models.tiny_models import EXAMPLES, LABELS, TINY_MODELS
 
@@ -44,6 +46,8 @@ def test_new_labels_leave_the_weights_of_the_old_ones(make_model, tmp_path):
             larger.append(name)
     assert larger
     assert len(larger) <= 5
+    if model.can_generate():
+        assert grown.generation_config.to_dict() == model.generation_config.to_dict()
 
 
 @pytest.mark.parametrize("make_model", TINY_MODELS.values(), ids=TINY_MODELS)
@@ -89,9 +93,26 @@ def test_a_model_without_results_says_what_is_needed(tmp_path):
 def test_a_run_hands_on_how_it_learned_and_not_where_it_went():
     arguments = {
         "corpora": ["data/*"], "type_map": ["DATE=O"], "hidden_size": 3, "learning_rate": 0.1,
-        "output_dir": "runs/old", "seeds": [7], "push_to_hub": True,
+        "output_dir": "runs/old", "seeds": [7], "push_to_hub": True, "sampling": "dynamic", "adam_state": "fresh",
     }  # fmt: skip
 
     handed_on = arguments_of_run({"arguments": arguments}, CorpusArguments, PolyglotTrainingArguments)
 
     assert handed_on == {"corpora": ["data/*"], "type_map": ["DATE=O"], "learning_rate": 0.1}
+
+
+def test_source_and_licence_are_those_of_the_run_that_had_the_same_corpus():
+    corpora = load_recipe_corpora(CorpusArguments(max_train_sentences=3)).of_languages(["swa", "spa"])
+    corpora = replace(corpora, descriptions={"swa": {}, "spa": {"license": "mine"}})
+    described = {language: {"source": "news", "license": "CC0"} for language in ("swa", "spa")}
+    before = {language: splits | described[language] for language, splits in corpora.to_dict().items()}
+
+    known = with_known_descriptions(corpora, {"data": before})
+    before["swa"]["train"] = {"sentences": 3, "fingerprint": "other"}
+    of_another = with_known_descriptions(corpora, {"data": before})
+
+    assert known.descriptions == {
+        "swa": {"source": "news", "license": "CC0"},
+        "spa": {"source": "news", "license": "mine"},
+    }
+    assert of_another.descriptions["swa"] == {}

@@ -67,6 +67,7 @@ def test_the_results_of_all_languages_are_joined_seed_by_seed(corpora, tmp_path)
     assert results["scores"]["test"]["spa"]["f1"]["values"] == [70.0, 62.0]
     assert (results["seconds"], results["peak_memory_bytes"]) == (3.0, 2)
     assert results["one_model_per_language"] is True
+    assert results["arguments"]["output_dir"] == str(tmp_path)
     assert set(results["data"]) == {"swa", "spa"}
     assert read_results(tmp_path) == results
     assert set(read_sentence_counts(tmp_path).counts["test"]) == {"swa", "spa"}

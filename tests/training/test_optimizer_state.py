@@ -147,7 +147,9 @@ def test_parameters_of_another_shape_and_frozen_ones_are_named_as_fresh():
 
     assert outcome.carried == ()
     assert outcome.fresh == ("0.weight", "0.bias", "1.weight", "1.bias")
-    assert str(outcome) == "Adam's state is carried for 0 parameters; fresh: 0.weight, 0.bias, 1.weight, 1.bias."
+    assert str(outcome) == (
+        "Adam's state is carried for 0 parameters: none.\nFresh: 0.weight, 0.bias, 1.weight, 1.bias."
+    )
     network[1].bias.requires_grad_(True)
     outcome = carry_adam_state(network, AdamW(network.parameters()), adam_state_by_name(source, adam))
     assert outcome.carried == ("1.bias",)
