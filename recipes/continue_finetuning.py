@@ -31,7 +31,7 @@ from hf_polyglot.training.continuation import (
 )
 from hf_polyglot.training.language_runs import train_each_language
 from hf_polyglot.training.optimizer_state import load_adam_state
-from hf_polyglot.training.publishing import train_and_publish
+from hf_polyglot.training.publishing import model_folders, train_and_publish
 from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora, load_recipe_corpora, named_sources
 from hf_polyglot.training.trainer import PolyglotTrainer
 
@@ -138,8 +138,9 @@ def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> d
     else:
         results = train(corpora, training)
     before = results | {"name": polyglot["name"], "scores": results["before"], "seeds": results["seeds"][:1]}
-    training.print("\n" + progress_table([*compared, before], results))
-    training.print(f"\nModel, results.json and card: {training.output_dir}")
+    training.print("\n" + progress_table([*compared, before], results) + "\n")
+    for folder in model_folders(results, training.output_dir):
+        training.print(f"Model, results.json and card: {folder}")
     return results
 
 

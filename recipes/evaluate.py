@@ -7,7 +7,7 @@ Needs the folder or Hub id of a model of this package. Tests on the test split u
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 import hf_polyglot  # noqa: F401  registers the models
-from hf_polyglot.data.corpora import fingerprint, load_corpora
+from hf_polyglot.data.corpora import SPLIT_OF_NAME, fingerprint, load_corpora
 from hf_polyglot.inference.tagging import check_tagger, tag_words
 from hf_polyglot.models.label_scheme import types_of_labels, with_types_mapped
 from hf_polyglot.result_tables import scores_table
@@ -42,7 +42,7 @@ class EvaluateArguments:
     type_map: list[str] = field(
         default_factory=list, metadata={"help": "Entity types to rename in files and predictions, as DATE=O."}
     )
-    split: str = field(default="test", metadata={"help": "Split to score on: train, validation or test."})
+    split: str = field(default="test", metadata={"help": "Split to score on: train, validation (or dev) or test."})
     mode: str = field(
         default="conlleval",
         metadata={"help": "How ill-formed tags are read.", "choices": ["conlleval", "strict"]},
@@ -55,6 +55,7 @@ class EvaluateArguments:
 
 
 def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
+    arguments = replace(arguments, split=SPLIT_OF_NAME.get(arguments.split, arguments.split))
     model = AutoModelForTokenClassification.from_pretrained(arguments.model).to(Accelerator().device)
     check_tagger(model)
     tokenizer = AutoTokenizer.from_pretrained(arguments.model)

@@ -34,6 +34,8 @@ SPLIT_NAMES = {
 }
 SPLIT_OF_NAME = {name: split for split, names in SPLIT_NAMES.items() for name in names}
 COLUMN_FILES = (".txt", ".tsv", ".conll", ".conllu", ".conllup", ".iob", ".iob1", ".iob2", ".bio", ".bioes")
+# If sentences are longer than this on average, their borders are probably missing.
+WORDS_OF_A_LONG_SENTENCE = 200
 HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.-]+)?")
 
 Source = str | Path | Mapping[str, str | Path]
@@ -297,6 +299,12 @@ def _notes(languages: Mapping[str, Mapping[str, SplitReport]], type_map: Mapping
         for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
             if first in splits and second in splits and splits[first].fingerprint == splits[second].fingerprint:
                 notes.append(f"{language}: {first} and {second} are identical.")
+        for name, split in splits.items():
+            if split.words > WORDS_OF_A_LONG_SENTENCE * split.sentences:
+                notes.append(
+                    f"{language}: {split.words:,} words in {split.sentences:,} sentences of {name}. Does a blank line "
+                    "stand between sentences?"
+                )
         if task == "ner_tags":
             notes += [f"{language}: no entity in {name}." for name, split in splits.items() if not split.entities]
             own_types = {entity_type for split in splits.values() for entity_type in split.entities}

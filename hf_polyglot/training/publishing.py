@@ -165,13 +165,28 @@ def results_summary(results: Mapping[str, Any] | Mapping[str, Mapping[str, Any]]
             Where they were written.
     """
     if "scores" in results:
-        tables, folders = [results_table(results)], [Path(folder)]
+        tables, folders = [results_table(results)], model_folders(results, folder)
     else:
         runs = list(results.values())
         tables = [results_table(runs), *([differences_table(runs[0], runs[1:])] if len(runs) > 1 else [])]
         folders = [Path(folder) / name for name in results]
     places = "\n".join(f"Model, results.json and card: {place}" for place in folders)
     return "\n" + "\n\n".join([*tables, places])
+
+
+def model_folders(results: Mapping[str, Any], folder: str | Path) -> list[Path]:
+    """
+    Where the models of a run lie: in its folder, or, one for each language, in folders below.
+
+    Args:
+        results (`Mapping[str, Any]`):
+            Of the run.
+        folder (`str` or `Path`):
+            Where it was written.
+    """
+    return (
+        [Path(folder, name) for name in results["data"]] if results.get("one_model_per_language") else [Path(folder)]
+    )
 
 
 def run_arguments(arguments: CorpusArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:

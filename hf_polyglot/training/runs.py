@@ -144,6 +144,8 @@ def train_over_seeds(
         arguments.seed = seed
         arguments.push_to_hub = False  # the best of them is published, in the end
         arguments.output_dir = str(Path(training.output_dir) / f"seed-{seed}")
+        if len(seeds) > 1:
+            training.print(f"\nSeed {seed}, {len(drawn) + 1} of {len(seeds)}")
         set_seed(seed)
         trainer = make_trainer(arguments)
         try:

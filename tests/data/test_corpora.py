@@ -311,3 +311,11 @@ def test_real_corpora_load_with_one_label_list(shared_data):
     assert {language: len(splits["train"]) for language, splits in corpora.items()} == {"luo": 644, "swe": 4303}
     assert report.labels == ["O", "B-LOC", "I-LOC", "B-ORG", "I-ORG", "B-PER", "I-PER"]
     assert report.languages["luo"]["train"].mapped["DATE -> O"].count == 237
+
+
+def test_sentences_without_borders_are_pointed_out(tmp_path):
+    (tmp_path / "train.txt").write_text("".join("Kano B-LOC\nsays O\n" for _ in range(150)))
+
+    _, report = load_corpora({"hau": str(tmp_path)})
+
+    assert "hau: 300 words in 1 sentences of train. Does a blank line stand between sentences?" in report.notes
