@@ -11,6 +11,7 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -20,17 +21,19 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 CHECKPOINT_FILES = "checkpoint_files.json"
 
 
-def seal_checkpoint(folder: str | Path) -> None:
+def seal_checkpoint(folder: str | Path, course: Mapping[str, str]) -> None:
     """
-    List the files of a checkpoint with their digests, so that damage to them is seen.
+    List the files of a checkpoint with their digests, so that damage to them is seen, and say of which run it is.
 
     Args:
         folder (`str` or `Path`):
             The checkpoint, all its files written.
+        course (`Mapping[str, str]`):
+            What decides the course of the run, see [`check_course`].
     """
     folder = Path(folder)
     digests = {path.relative_to(folder).as_posix(): _digest(path) for path in sorted(_files(folder))}
-    seal = {"written_ns": time.time_ns(), "files": digests}
+    seal = {"written_ns": time.time_ns(), "course": dict(course), "files": digests}
     unfinished = folder / f"{CHECKPOINT_FILES}.unfinished"
     unfinished.write_text(json.dumps(seal, indent=2) + "\n", encoding="utf-8")
     unfinished.replace(folder / CHECKPOINT_FILES)
@@ -57,6 +60,32 @@ def damage_of_checkpoint(folder: str | Path) -> str | None:
         if _digest(folder / name) != digest:
             return f"{name} is damaged"
     return None
+
+
+def check_course(checkpoint: str | Path, course: Mapping[str, str]) -> None:
+    """
+    Refuse to go on from a checkpoint of another run.
+
+    Args:
+        checkpoint (`str` or `Path`):
+            One that is whole.
+        course (`Mapping[str, str]`):
+            Name and value of what decides the course of this run.
+
+    Raises:
+        ValueError: if the checkpoint's run had another course.
+    """
+    found = json.loads((Path(checkpoint) / CHECKPOINT_FILES).read_text(encoding="utf-8"))["course"]
+    different = [
+        f"{name} {found.get(name)}, not {course.get(name)}"
+        for name in {**found, **course}
+        if found.get(name) != course.get(name)
+    ]
+    if different:
+        raise ValueError(
+            f"{checkpoint} is of another run: {'; '.join(different)}. Expected one of the same settings and data. "
+            "Train without --resume_from_checkpoint, or into another folder."
+        )
 
 
 def last_whole_checkpoint(folder: str | Path) -> tuple[Path | None, list[str]]:

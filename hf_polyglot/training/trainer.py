@@ -32,6 +32,7 @@ from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.checkpoints import (
     CHECKPOINT_FILES,
     StopOnSignal,
+    check_course,
     damage_of_checkpoint,
     last_whole_checkpoint,
     remove_old_checkpoints,
@@ -52,6 +53,12 @@ from hf_polyglot.training.progress import PolyglotProgressCallback
 # On a GPU, losses are looked at together, every so many batches.
 STEPS_BETWEEN_LOSS_CHECKS = 16
 FAILED_BATCH = "failed_batch"
+
+# Settings with which a run that is resumed would take another course.
+COURSE_SETTINGS = (
+    "seed", "num_train_epochs", "max_steps", "learning_rate", "head_learning_rate", "lr_scheduler_type",
+    "warmup_steps", "weight_decay", "max_grad_norm", "optim", "sampling", "alpha", "batch_languages",
+)  # fmt: skip
 
 
 class PolyglotTrainer(Trainer):
@@ -154,6 +161,7 @@ class PolyglotTrainer(Trainer):
             KeyboardInterrupt: if a signal ended it; it says how to go on.
         """
         folder = Path(self.args.output_dir)
+        self.course = self._course()
         if self.args.should_save:
             _check_writable(folder)
         if resume_from_checkpoint is True:
@@ -163,6 +171,7 @@ class PolyglotTrainer(Trainer):
         elif resume_from_checkpoint:
             _check_whole(resume_from_checkpoint)
         if resume_from_checkpoint:
+            check_course(resume_from_checkpoint, self.course)
             self._end_if_patience_has(Path(resume_from_checkpoint))
         try:
             output = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
@@ -225,7 +234,7 @@ class PolyglotTrainer(Trainer):
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 self._check_weights()
-                seal_checkpoint(folder)
+                seal_checkpoint(folder, self.course)
         except (OSError, RuntimeError, SafetensorError) as error:
             if type(error) is RuntimeError and "Stream" not in str(error):  # torch says so when it cannot write
                 raise
@@ -237,6 +246,19 @@ class PolyglotTrainer(Trainer):
             self.args.save_total_limit = limit
         if self.args.should_save:
             remove_old_checkpoints(folder.parent, limit, self.state.best_model_checkpoint)
+
+    def _course(self) -> dict[str, str]:
+        """What decides the course of training: settings, and of the data their size and labels."""
+        args = self.args
+        settings = {name: getattr(args, name) for name in COURSE_SETTINGS}
+        batch_size = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+        config: Any = self.model.config
+        others = {
+            "sentences of an update": batch_size,
+            "training examples": 0 if self.train_dataset is None else len(self.train_dataset),
+            "labels": " ".join(config.id2label[index] for index in range(config.num_labels)),
+        }
+        return {name: str(value) for name, value in {**settings, **others}.items()}
 
     def _check_weights(self) -> None:
         """

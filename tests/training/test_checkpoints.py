@@ -14,7 +14,7 @@ from hf_polyglot.training.checkpoints import CHECKPOINT_FILES, last_whole_checkp
 from tests.models.tiny_models import tiny_byte_crf, tiny_slicer
 
 from .kill_and_resume import kill_and_resume
-from .test_trainer import trainer_of
+from .test_trainer import CORPORA, trainer_of
 
 
 class At(TrainerCallback):
@@ -44,7 +44,7 @@ def checkpoint(folder, steps):
     (path / "below").mkdir(parents=True)
     for name, text in {"model": f"weights {steps}", "below/more": "more"}.items():
         (path / name).write_text(text)
-    seal_checkpoint(path)
+    seal_checkpoint(path, {})
     return path
 
 
@@ -114,6 +114,21 @@ def test_a_resumed_run_stops_early_where_the_undisturbed_one_does(tmp_path):
         resumed.train(resume_from_checkpoint=True)
         assert resumed.state.global_step == whole.state.global_step == 20
         assert history(resumed) == history(whole)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"learning_rate": 5e-3}, "learning_rate 0.01, not 0.005"),
+        ({"num_train_epochs": 5}, "num_train_epochs 2, not 5"),
+        ({"train": CORPORA["swa"]}, "training examples 20, not 10"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(settings, named, tmp_path):
+    trainer_of(tiny_byte_crf, tmp_path).train()
+
+    with pytest.raises(ValueError, match=f"is of another run: {named}. Expected one of the same settings"):
+        trainer_of(tiny_byte_crf, tmp_path, **settings).train(resume_from_checkpoint=True)
 
 
 def test_checkpoints_of_an_earlier_run_are_the_first_to_go(tmp_path):
