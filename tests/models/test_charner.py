@@ -183,7 +183,7 @@ def test_labels_that_the_model_does_not_have_are_not_given():
     agreement = UnitAgreement(labels, "IOB2", boundaries=False)
     unit_words = torch.tensor([[0, -2, 1]])
     logits = torch.zeros(1, 3, 3)
-    logits[:, :, 1] = 3.0
+    logits[:, :, 2] = 3.0  # LOC, which comes behind PER as in the labels
 
     mask = torch.ones(1, 2, dtype=torch.bool)
     found = agreement.decode(logits, unit_words, mask)
