@@ -82,7 +82,7 @@ def write_results(path: str | Path, results: Mapping[str, Any]) -> None:
             As described at the top of this module.
     """
     check_results(results)
-    path = _results_file(path)
+    path = results_file(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     unfinished = path.with_name(f"{path.name}.unfinished")
@@ -101,7 +101,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
     Raises:
         ValueError: if the file is not JSON, or if a key is missing or holds something unexpected.
     """
-    path = _results_file(path)
+    path = results_file(path)
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
         check_results(results)
@@ -345,7 +345,14 @@ def languages_by_training(results: Mapping[str, Any], split: str = "test") -> tu
     return trained_on, [language for language in languages if language not in trained_on]
 
 
-def _results_file(path: str | Path) -> Path:
+def results_file(path: str | Path) -> Path:
+    """
+    Where results lie.
+
+    Args:
+        path (`str` or `Path`):
+            The file itself, or the folder that holds `results.json`.
+    """
     return Path(path) / "results.json" if Path(path).is_dir() else Path(path)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from hf_polyglot.results import read_results
+from hf_polyglot.results import read_results, results_file
 from hf_polyglot.span_metrics import f1_of_counts
 
 FILE_NAME = "sentence_counts.json"
@@ -104,7 +104,7 @@ def read_sentence_counts(path: str | Path) -> SentenceCounts:
     Raises:
         ValueError: if the file is neither, if the results have no counts beside them, or if the two do not agree.
     """
-    file = Path(path) / "results.json" if Path(path).is_dir() else Path(path)
+    file = results_file(path)
     document = _read_json(file)
     if "scores" not in document:
         return _checked_counts(document, file)

@@ -18,6 +18,7 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer, set_seed
 
 import hf_polyglot  # noqa: F401  registers the models
+from hf_polyglot.models.label_scheme import labels_of
 from hf_polyglot.result_tables import progress_table
 from hf_polyglot.results import read_results
 from hf_polyglot.training.arguments import PolyglotTrainingArguments, parse_recipe, with_preset
@@ -89,8 +90,7 @@ def load_languages(arguments: ContinueArguments, results: dict[str, Any]) -> Rec
     if set(chosen) <= set(sources):
         arguments = replace(arguments, corpora=[f"{language}={sources[language]}" for language in chosen])
     config: Any = AutoConfig.from_pretrained(arguments.model)
-    own_labels = [config.id2label[index] for index in range(config.num_labels)]
-    corpora = load_recipe_corpora(arguments, scheme=config.label_scheme, known_labels=own_labels)
+    corpora = load_recipe_corpora(arguments, scheme=config.label_scheme, known_labels=labels_of(config))
     return with_known_descriptions(corpora.of_languages([*corpora.train] if chosen == ["all"] else chosen), results)
 
 

@@ -65,11 +65,12 @@ def pytest_configure(config):
         # A GPU must not change what the other tests say. torch reads this when CUDA is first used, which is later.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     torch.set_num_threads(1)
-    # A busy machine is slow, not wrong. In CI, hypothesis's own profile makes the examples the same in every run.
-    settings.register_profile(
-        "patient", parent=settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
-    )
-    settings.load_profile("patient")
+    # A busy machine is slow, not wrong. The examples are the same in every run, so that what passed once passes on
+    # another machine too; `pytest --hypothesis-profile new_examples` looks for others.
+    patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("new_examples", parent=patient, derandomize=False)
+    settings.register_profile("same_examples", parent=patient, derandomize=True, database=None)
+    settings.load_profile(config.getoption("hypothesis_profile", None) or "same_examples")
 
 
 def pytest_unconfigure(config):

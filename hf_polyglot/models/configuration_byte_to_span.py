@@ -3,7 +3,7 @@
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from .label_scheme import types_of_labels
+from .label_scheme import labels_of, types_of_labels
 from .span_symbols import GO, PADDING, STOP, SpanSymbols
 
 
@@ -65,8 +65,7 @@ class ByteToSpanConfig(PreTrainedConfig):
     @property
     def symbols(self) -> SpanSymbols:
         """What the model writes."""
-        labels = [self.id2label[index] for index in range(self.num_labels)]
-        return SpanSymbols(self.segment_bytes, tuple(types_of_labels(labels, self.label_scheme)))
+        return SpanSymbols(self.segment_bytes, tuple(types_of_labels(labels_of(self), self.label_scheme)))
 
     def validate_dropouts(self):
         for name in ("byte_dropout", "layer_dropout"):

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from .crf import LinearChainCRF
-from .label_scheme import legal_transitions
+from .label_scheme import labels_of, legal_transitions
 
 
 @dataclass
@@ -43,7 +43,7 @@ class CRFTagger:
             config (`PreTrainedConfig`):
                 With `id2label`, `label_scheme` and `languages`.
         """
-        labels = [config.id2label[index] for index in range(config.num_labels)]
+        labels = labels_of(config)
         num_languages = None if config.languages is None else len(config.languages)
         return LinearChainCRF(config.num_labels, legal_transitions(labels, config.label_scheme), num_languages)
 

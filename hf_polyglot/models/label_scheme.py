@@ -15,6 +15,7 @@ Reference:
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 PREFIXES = {"IOB1": "BI", "IOB2": "BI", "BIOES": "BIES", "plain": ""}
 SCHEMES: tuple[str, ...] = tuple(PREFIXES)
@@ -242,6 +243,17 @@ def labels_for_types(types: Iterable[str], scheme: str) -> list[str]:
     if scheme == "plain":
         return ["O", *sorted(set(types))]
     return ["O", *(f"{prefix}-{entity_type}" for entity_type in sorted(set(types)) for prefix in PREFIXES[scheme])]
+
+
+def labels_of(config: Any) -> list[str]:
+    """
+    The labels of a model, in the order of their ids.
+
+    Args:
+        config (`PreTrainedConfig`):
+            Its configuration.
+    """
+    return [config.id2label[index] for index in range(config.num_labels)]
 
 
 def types_of_labels(labels: Iterable[str], scheme: str) -> list[str]:

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, TokenClassifierOutput
 
 from .configuration_charner import CharNERConfig
+from .label_scheme import labels_of
 from .recurrent import BiLSTM, initialise_for_lstm
 from .tokenization_bytes import NO_WORD, SpellingTokenizer
 from .unit_agreement import UnitAgreement, owning_words
@@ -112,7 +113,7 @@ class CharNERForTokenClassification(CharNERPreTrainedModel):
         super().__init__(config)
         # Saving notes the class that is saved, and no other; the base model is to load from the folder too.
         config.auto_map = {"AutoModel": "modeling_charner.CharNERModel"} | (getattr(config, "auto_map", None) or {})
-        labels = [config.id2label[index] for index in range(config.num_labels)]
+        labels = labels_of(config)
         self.agreement = UnitAgreement(labels, config.label_scheme, config.boundaries)
         self.charner = CharNERModel(config)
         self.last_dropout = nn.Dropout(config.last_dropout)

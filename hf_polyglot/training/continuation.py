@@ -10,6 +10,8 @@ import torch
 from transformers import AutoModelForTokenClassification, PreTrainedModel
 from transformers.utils import cached_file
 
+from hf_polyglot.data.corpora import fingerprint
+from hf_polyglot.models.label_scheme import labels_of
 from hf_polyglot.results import DESCRIPTIONS, aggregate_scores, check_results
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.optimizer_state import CarriedAdamState
@@ -79,11 +81,11 @@ def with_known_descriptions(corpora: RecipeCorpora, results: dict[str, Any]) -> 
         results (`dict[str, Any]`):
             Of the earlier run.
     """
-    now, before = corpora.to_dict(), results["data"]
+    before = results["data"]
     known = {
         language: {key: before[language][key] for key in DESCRIPTIONS if key in before[language]}
-        for language in corpora.train
-        if language in before and before[language].get("train") == now[language]["train"]
+        for language, dataset in corpora.train.items()
+        if before.get(language, {}).get("train", {}).get("fingerprint") == fingerprint(dataset)
     }
     described = {language: known.get(language, {}) | own for language, own in corpora.descriptions.items()}
     return replace(corpora, descriptions=described)
@@ -109,7 +111,7 @@ def load_to_continue(model_name: str, labels: Sequence[str], languages: Sequence
         ValueError: if the labels do not begin with the model's own.
     """
     model = AutoModelForTokenClassification.from_pretrained(model_name, dtype=torch.float32)
-    known = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    known = labels_of(model.config)
     if list(labels[: len(known)]) != known:
         raise ValueError(
             f"The labels are {', '.join(labels)}; expected those of `{model_name}` first, {', '.join(known)}. Load "

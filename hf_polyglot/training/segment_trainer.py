@@ -12,6 +12,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from hf_polyglot.data.byte_segments import ByteSegments, SegmentReport, SentenceSegments
 from hf_polyglot.data.collators import PADDING_LABEL
 from hf_polyglot.models import ByteToSpanForConditionalGeneration
+from hf_polyglot.models.label_scheme import labels_of
 from hf_polyglot.span_metrics import with_stray_spans
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.trainer import PolyglotTrainer
@@ -57,7 +58,7 @@ class ByteToSpanTrainer(PolyglotTrainer):
         **options,
     ):
         self.label_column = label_column
-        self.labels: list[str] = [model.config.id2label[index] for index in range(model.config.num_labels)]
+        self.labels: list[str] = labels_of(model.config)
         self.segments = {
             language: self._sentence_segments(dataset, model.config).for_training(stride)
             for language, dataset in _by_language(train_dataset).items()

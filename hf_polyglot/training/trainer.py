@@ -27,6 +27,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from hf_polyglot.data.collators import collator_for, word_counts
 from hf_polyglot.data.language_sampling import PolyglotBatchSampler, languages_and_lengths
 from hf_polyglot.model_card import write_model_card
+from hf_polyglot.models.label_scheme import labels_of
 from hf_polyglot.span_metrics import span_f1
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.checkpoints import (
@@ -120,7 +121,7 @@ class PolyglotTrainer(Trainer):
                 "CUDA_VISIBLE_DEVICES."
             )
         config: Any = model.config
-        labels = [config.id2label[index] for index in range(config.num_labels)]
+        labels = labels_of(config)
         for given in (train_dataset, eval_dataset):
             for dataset in given.values() if isinstance(given, Mapping) else [given]:
                 _check_labels(dataset, label_column, labels)
@@ -252,11 +253,10 @@ class PolyglotTrainer(Trainer):
         args = self.args
         settings = {name: getattr(args, name) for name in COURSE_SETTINGS}
         batch_size = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
-        config: Any = self.model.config
         others = {
             "sentences of an update": batch_size,
             "training examples": 0 if self.train_dataset is None else len(self.train_dataset),
-            "labels": " ".join(config.id2label[index] for index in range(config.num_labels)),
+            "labels": " ".join(labels_of(self.model.config)),
         }
         return {name: str(value) for name, value in {**settings, **others}.items()}
 
@@ -475,7 +475,7 @@ class _EarlyStoppingByAverage(EarlyStoppingCallback):
         self.early_stopping_patience_counter = _evaluations_without_gain(args, state)
 
     def on_evaluate(self, args, state, control, metrics, **kwargs):
-        if f"eval_{args.metric_for_best_model.removeprefix('eval_')}" in metrics:
+        if _metric_of_best(args) in metrics:
             super().on_evaluate(args, state, control, metrics, **kwargs)
 
 
@@ -498,9 +498,14 @@ class _SamplingByEpoch(TrainerCallback):
         control.should_log = should_log
 
 
+def _metric_of_best(args: PolyglotTrainingArguments) -> str:
+    """What the metric that chooses the best checkpoint is called in the log."""
+    return f"eval_{str(args.metric_for_best_model).removeprefix('eval_')}"
+
+
 def _evaluations_without_gain(args: PolyglotTrainingArguments, state: TrainerState) -> int:
     """How many evaluations the best one lies back, by the log; a resumed run has it from its checkpoint."""
-    name = f"eval_{str(args.metric_for_best_model).removeprefix('eval_')}"
+    name = _metric_of_best(args)
     scores = list({log["step"]: log[name] for log in state.log_history if name in log}.values())
     sign = 1 if args.greater_is_better else -1
     best = max(range(len(scores)), key=lambda index: sign * scores[index], default=-1)
