@@ -4,6 +4,7 @@ import json
 import os
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from hf_polyglot.result_tables import comparison_table, differences_table, resul
 from hf_polyglot.results import read_results
 from hf_polyglot.sentence_counts import SentenceCounts, read_sentence_counts, write_sentence_counts
 from hf_polyglot.training.arguments import parse_recipe
+from tests.fresh_process import run_program
 from tests.hub_server import FakeHub
 from tests.models.tiny_models import saved_encoder
 
@@ -31,11 +33,12 @@ TRAINING = [
 TINY = ["--embedding_size", "16", "--unit_hidden_size", "16", "--hidden_size", "16", *TRAINING]
 
 
-def run(recipe, *arguments, env=None, stdin=None):
-    outcome = subprocess.run(
-        [sys.executable, ROOT / "recipes" / recipe, *map(str, arguments)],
-        capture_output=True, text=True, cwd=ROOT, env=env, input=stdin,
-    )  # fmt: skip
+def run(recipe, *arguments, env=None, stdin=""):
+    command = [ROOT / "recipes" / recipe, *map(str, arguments)]
+    if env is None:
+        outcome = run_program(*command, input=stdin)
+    else:
+        outcome = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT, env=env)
     assert outcome.returncode == 0, outcome.stderr[-3000:]
     return outcome.stdout
 
@@ -362,12 +365,7 @@ def test_help_renders(recipe, monkeypatch, capsys):
 
 
 def test_unknown_flags_are_refused():
-    outcome = subprocess.run(
-        [sys.executable, ROOT / "recipes" / "byte_crf.py", "--hiden_size", "3"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+    outcome = run_program(ROOT / "recipes" / "byte_crf.py", "--hiden_size", "3")
 
     assert outcome.returncode == 2
     assert "unknown: --hiden_size 3" in outcome.stderr
@@ -411,6 +409,7 @@ def test_every_command_of_the_readme_runs(tmp_path):
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
 
+    launched = False  # once is enough: what the launcher starts does not depend on the recipe
     for command in commands:
         # The same flags on small corpora, for one epoch: a real run takes an hour.
         command = command.replace("'../shared/data/masakhaner1/*'", "my_corpora/swa my_corpora/yor")
@@ -422,11 +421,18 @@ def test_every_command_of_the_readme_runs(tmp_path):
             command += (
                 " --max_train_sentences 20 --max_test_sentences 10 --num_train_epochs 1 --seeds 1 --use_cpu true"
             )
-        run = subprocess.run(
-            ["bash", "-c", command],
-            capture_output=True, text=True, cwd=tmp_path, env=environment,
-        )  # fmt: skip
-        assert run.returncode == 0, f"{command}\n{run.stderr[-3000:]}"
+        match shlex.split(command):
+            case ["accelerate", "launch", recipe, *arguments] if launched:
+                outcome = run_program(recipe, *arguments, cwd=tmp_path)
+            case ["python", recipe, *arguments]:
+                outcome = run_program(recipe, *arguments, cwd=tmp_path)
+            case _:
+                launched = launched or command.startswith("accelerate launch")
+                outcome = subprocess.run(
+                    ["bash", "-c", command],
+                    capture_output=True, text=True, cwd=tmp_path, env=environment,
+                )  # fmt: skip
+        assert outcome.returncode == 0, f"{command}\n{outcome.stderr[-3000:]}"
     assert len(commands) >= 5
 
     for program in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL):

@@ -1,10 +1,6 @@
 """The trainer of Byte-to-Span: what it learns from, and that it measures words."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +14,7 @@ from hf_polyglot.models.span_symbols import GO
 from hf_polyglot.span_metrics import sentence_span_counts, span_scores, with_stray_spans
 from hf_polyglot.training.runs import score_corpora
 from hf_polyglot.training.segment_trainer import ByteToSpanTrainer
+from tests.fresh_process import run_program
 from tests.models.tiny_byte_to_span import tiny_byte_to_span
 from tests.models.tiny_models import LABELS
 from tests.training.test_trainer import CORPORA, training_arguments
@@ -213,11 +210,10 @@ def test_a_resumed_run_ends_with_the_weights_of_the_undisturbed_one(tmp_path):
 TRAIN = """
 import json, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
 import torch
 from tests.training.test_segment_trainer import trainer_of
 trainer = trainer_of(
-    sys.argv[1], max_steps=6, per_device_train_batch_size=int(sys.argv[3]), per_device_eval_batch_size=4,
+    sys.argv[1], max_steps=6, per_device_train_batch_size=int(sys.argv[2]), per_device_eval_batch_size=4,
     eval_strategy="no", save_strategy="no", load_best_model_at_end=False,
 )
 with torch.no_grad():
@@ -235,15 +231,9 @@ if trainer.is_world_process_zero():
 def test_two_processes_give_the_weights_and_metrics_of_one(tmp_path):
     program = tmp_path / "train.py"
     program.write_text(TRAIN)
-    root = str(Path(__file__).parents[2])
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
 
     for folder, processes, batch_size in (("one", 1, 16), ("two", 2, 8)):
-        run = subprocess.run(
-            [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", program,
-             tmp_path / folder, root, str(batch_size)],
-            capture_output=True, text=True, env=environment, cwd=root,
-        )  # fmt: skip
+        run = run_program(program, tmp_path / folder, batch_size, processes=processes)
         assert run.returncode == 0, run.stderr[-3000:]
 
     one, two = (load_file(tmp_path / folder / "model.safetensors") for folder in ("one", "two"))

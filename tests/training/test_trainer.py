@@ -2,10 +2,6 @@
 
 import json
 import logging
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +10,7 @@ from safetensors.torch import load_file
 
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.trainer import PolyglotTrainer
+from tests.fresh_process import run_program
 from tests.models.tiny_models import (
     EXAMPLES,
     LABELS,
@@ -182,15 +179,14 @@ TRAIN = """
 import json
 import sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[3])
 import hf_polyglot
 from tests.training.test_trainer import SHOWS_SCALE, no_dropout, trainer_of
 from tests.models.tiny_models import TINY_MODELS
 make_model = TINY_MODELS[sys.argv[1]]
 trainer = trainer_of(
     lambda: make_model(**no_dropout(make_model)), sys.argv[2],
-    per_device_train_batch_size=int(sys.argv[4]), save_strategy="no", load_best_model_at_end=False,
-    **SHOWS_SCALE | json.loads(sys.argv[5]),
+    per_device_train_batch_size=int(sys.argv[3]), save_strategy="no", load_best_model_at_end=False,
+    **SHOWS_SCALE | json.loads(sys.argv[4]),
 )
 trainer.train()
 metrics = trainer.evaluate()
@@ -215,15 +211,9 @@ if trainer.is_world_process_zero():
 def test_two_processes_give_the_weights_and_metrics_of_one(name, settings, tmp_path):
     program = tmp_path / "train.py"
     program.write_text(TRAIN)
-    root = str(Path(__file__).parents[2])
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
 
     for folder, processes, batch_size in (("one", 1, 8), ("two", 2, 4)):
-        run = subprocess.run(
-            [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", program,
-             name, tmp_path / folder, root, str(batch_size), json.dumps(settings)],
-            capture_output=True, text=True, env=environment, cwd=root,
-        )  # fmt: skip
+        run = run_program(program, name, tmp_path / folder, batch_size, json.dumps(settings), processes=processes)
         assert run.returncode == 0, run.stderr[-3000:]
 
     one, two = (load_file(tmp_path / folder / "model.safetensors") for folder in ("one", "two"))
