@@ -18,7 +18,8 @@ Keys, all required unless in brackets; others are kept and not read:
     device               {name, cpu_threads}
     seconds              wall-clock time of the run
     peak_memory_bytes    of the GPU if there is one, else of the process
-    [before]             scores, in the same form, of the model that a continued run started from
+    [before]             scores, in the same form, of the model that a continued run started from, or of the model
+                         that each seed started from
     [adam_state]         {carried, fresh}: names of the parameters that a continued run began with Adam's state, and
                          without; null if all began without
     scores               {split: {language: {metric: {mean, std, [values]}, [by_type: {type: {metric: {mean, std}}}]},
@@ -49,6 +50,13 @@ AVERAGES = ("average", "average_source", "average_zero_shot")
 
 # Keys of `data[language]` that are no splits.
 DESCRIPTIONS = ("source", "license")
+
+# Arguments that change nothing that is learned, or, of the corpora, nothing that their fingerprints do not tell.
+CHANGE_NOTHING_LEARNED = (
+    "output_dir", "resume_from_checkpoint", "disable_tqdm", "push_to_hub", "hub_model_id", "hub_private_repo",
+    "corpora", "languages", "compare", "data_source", "data_license", "use_cpu", "dataloader_pin_memory",
+    "dataloader_num_workers", "per_device_eval_batch_size", "save_total_limit",
+)  # fmt: skip
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate")
 
@@ -142,7 +150,8 @@ def check_results(results: Mapping[str, Any]) -> None:
     _check_examples_drawn(results.get("examples_drawn", {}), results["data"], len(results["seeds"]))
     _check_scores(results["scores"], results["data"], len(results["seeds"]))
     if "before" in results:
-        _check_scores(results["before"], results["data"], 1)
+        # Of one model that all seeds started from, or of one for each seed.
+        _check_scores(results["before"], results["data"], 1, len(results["seeds"]))
 
 
 def run_environment(device: torch.device | str | None = None) -> dict[str, Any]:
@@ -288,6 +297,85 @@ def joined_results(
     }
 
 
+def joined_seeds(runs: Sequence[Mapping[str, Any]], *, name: str, command: str) -> dict[str, Any]:
+    """
+    The results of runs that differ in their seeds, as those of one run over all these seeds.
+
+    Args:
+        runs (`Sequence[Mapping]`):
+            The results of each.
+        name (`str`):
+            Of all of them together.
+        command (`str`):
+            The command line that joins them.
+
+    Returns:
+        `dict`: scores over all seeds in the order given; the best seed by development sets, unless every language has
+        a model of its own, with what its model started from; seconds are the sum, memory the largest.
+
+    Raises:
+        ValueError: if there is no run, if two have the same seed, or if they are of different models or data.
+    """
+    seeds = [seed for run in runs for seed in run["seeds"]]
+    if not runs or len(set(seeds)) < len(seeds):
+        raise ValueError(f"The seeds of the runs are {seeds}; expected each once. Give every run once.")
+    for key in ("model_type", "regime", "data", "arguments", "examples_drawn", "scores", "before", "adam_state"):
+        kinds = {_kind_of(run, key) for run in runs}
+        if len(kinds) > 1:
+            raise ValueError(
+                f"`{key}` differs between {', '.join(run['name'] for run in runs)}; expected runs that differ in "
+                "their seeds. Train them with the same arguments but `seeds`."
+            )
+    first = runs[0]
+    scores = aggregate_scores([_of_seed(run["scores"], index) for run in runs for index in range(len(run["seeds"]))])
+    joined = {
+        **first,
+        "name": name,
+        "command": command,
+        "arguments": {**first["arguments"], "seeds": seeds},
+        "seeds": seeds,
+        "seconds": round(sum(run["seconds"] for run in runs), 1),
+        "peak_memory_bytes": max(run["peak_memory_bytes"] for run in runs),
+        "scores": scores,
+    }
+    if not first.get("one_model_per_language"):
+        dev = scores["validation"].get("average_source", scores["validation"]["average"])
+        metric = "f1" if "f1" in dev else "accuracy"
+        joined["best_seed"] = seeds[max(range(len(seeds)), key=lambda index: dev[metric]["values"][index])]
+        joined["base_model"] = next(run for run in runs if joined["best_seed"] in run["seeds"]).get("base_model")
+    if "examples_drawn" in first:
+        joined["examples_drawn"] = {
+            language: [number for run in runs for number in run["examples_drawn"][language]]
+            for language in first["examples_drawn"]
+        }
+    if "adam_state" in first:
+        joined["adam_state"] = _joined_adam_states([run["adam_state"] for run in runs])
+    if "before" in first and any(run["base_model"] != first["base_model"] for run in runs):
+        # The model before is another one for every run, and each of its seeds started from it.
+        joined["before"] = aggregate_scores([_of_seed(run["before"], 0) for run in runs for _ in run["seeds"]])
+    return joined
+
+
+def _kind_of(run: Mapping[str, Any], key: str) -> str | None:
+    """What has to be the same in `run[key]` of all runs that differ in their seeds, as text."""
+    value: Any = run.get(key)
+    if key == "data":
+        value = {
+            language: {
+                split: of_split["fingerprint"] for split, of_split in splits.items() if split not in DESCRIPTIONS
+            }
+            for language, splits in run["data"].items()
+        }
+    elif key == "arguments":
+        free = (*CHANGE_NOTHING_LEARNED, "seeds", "model")  # each may have its own model to continue
+        value = {name: given for name, given in value.items() if name not in free}
+    elif key in ("scores", "before") and value is not None:
+        value = {split: sorted(of_split) for split, of_split in value.items()}
+    elif key not in ("model_type", "regime"):
+        return None if value is None else "given"
+    return json.dumps(value, sort_keys=True)
+
+
 def _joined_adam_states(states: Sequence[Mapping[str, list[str]] | None]) -> dict[str, list[str]] | None:
     """Parameters that began with Adam's state in all runs, and those that began without in one of them at least."""
     known = [state for state in states if state is not None]
@@ -389,7 +477,7 @@ def _check_examples_drawn(drawn: Any, data: Mapping[str, Any], num_seeds: int) -
             )
 
 
-def _check_scores(scores: Mapping[str, Any], data: Mapping[str, Any], num_seeds: int) -> None:
+def _check_scores(scores: Mapping[str, Any], data: Mapping[str, Any], *num_models: int) -> None:
     if not scores or not all(
         isinstance(of_split, Mapping) and {*of_split} - {*AVERAGES} for of_split in scores.values()
     ):
@@ -407,21 +495,22 @@ def _check_scores(scores: Mapping[str, Any], data: Mapping[str, Any], num_seeds:
                     f"`scores.{split}.{language}` is {metrics!r}; expected `precision`, `recall` and `f1`, or "
                     "`accuracy`."
                 )
-            _check_numbers(metrics, f"scores.{split}.{language}", num_seeds)
+            _check_numbers(metrics, f"scores.{split}.{language}", num_models)
 
 
-def _check_numbers(scores: Mapping[str, Any], key: str, num_seeds: int) -> None:
+def _check_numbers(scores: Mapping[str, Any], key: str, num_models: tuple[int, ...]) -> None:
     for name, value in scores.items():
         if isinstance(value, Mapping) and not {"mean", "std", "values"} & set(value):
-            _check_numbers(value, f"{key}.{name}", num_seeds)
+            _check_numbers(value, f"{key}.{name}", num_models)
             continue
         is_score = isinstance(value, Mapping) and {"mean", "std"} <= set(value) <= {"mean", "std", "values"}
         numbers = [value["mean"], value["std"], *value.get("values", [])] if is_score else [None]
         if not all(isinstance(number, (int, float)) and 0 <= number <= 100 for number in numbers):
             raise ValueError(f"`{key}.{name}` is {value!r}; expected `mean` and `std` in percent, between 0 and 100.")
-        if len(value.get("values", range(num_seeds))) != num_seeds:
+        if "values" in value and len(value["values"]) not in num_models:
             raise ValueError(
-                f"`{key}.{name}.values` is {value['values']}; expected one number for each of the {num_seeds} seeds."
+                f"`{key}.{name}.values` is {value['values']}; expected one number for each of the {num_models[-1]} "
+                "seeds."
             )
 
 

@@ -93,6 +93,31 @@ def joined_sentence_counts(runs: Sequence[SentenceCounts], name: str) -> Sentenc
     return SentenceCounts(name, counts, fingerprints)
 
 
+def joined_seed_counts(runs: Sequence[SentenceCounts], name: str) -> SentenceCounts:
+    """
+    The counts of runs that differ in their seeds, as those of one run over all these seeds.
+
+    Args:
+        runs (`Sequence[SentenceCounts]`):
+            The counts of each, of the same data.
+        name (`str`):
+            Of all of them together.
+
+    Raises:
+        ValueError: if they are of different data.
+    """
+    if any(run.fingerprints != runs[0].fingerprints for run in runs):
+        raise ValueError(
+            f"The counts of {', '.join(run.name for run in runs)} are of different data; expected the same languages "
+            "and sentences. Score them on the same corpora."
+        )
+    counts = {
+        split: {language: np.concatenate([run.counts[split][language] for run in runs]) for language in of_split}
+        for split, of_split in runs[0].counts.items()
+    }
+    return SentenceCounts(name, counts, runs[0].fingerprints)
+
+
 def read_sentence_counts(path: str | Path) -> SentenceCounts:
     """
     The counts of a run, found by its results and checked against them.

@@ -12,6 +12,7 @@ from hf_polyglot.results import (
     aggregate_scores,
     check_results,
     joined_results,
+    joined_seeds,
     languages_by_training,
     peak_memory_bytes,
     read_results,
@@ -239,3 +240,34 @@ def test_runs_of_different_seeds_are_not_joined():
 
     with pytest.raises(ValueError, match=r"The seeds of eng, yor are \[\[42, 43\], \[1\]\]; expected the same"):
         joined_results(runs, name="all", command="train", arguments={})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": [43, 44]}, r"The seeds of the runs are \[42, 43, 43, 44\]; expected each once"),
+        ({"regime": "standard"}, "`regime` differs"),
+        ({"arguments": {"slice_width": 2}}, "`arguments` differs"),
+        ({"data": {}}, "`data` differs"),
+        ({"before": {"test": {}}}, "`before` differs"),
+    ],
+)
+def test_only_runs_that_differ_in_their_seeds_are_joined(changes, message):
+    with pytest.raises(ValueError, match=message):
+        joined_seeds([zero_shot_results(), zero_shot_results(**{"seeds": [44, 45]} | changes)], name="", command="")
+
+
+def test_the_models_before_are_those_of_each_seed_where_each_started_from_its_own():
+    def continued(seed, base_model):
+        before = {"test": {"yor": {"f1": {"mean": 50.0 + seed, "std": 0, "values": [50.0 + seed]}}}}
+        of_seed = {"yor": {"f1": {"mean": 60.0 + seed, "std": 0, "values": [60.0 + seed]}}}
+        changes = {"regime": "continued", "seeds": [seed], "base_model": base_model, "before": before}
+        scores = {"test": of_seed, "validation": {**of_seed, "average": of_seed["yor"]}}
+        return zero_shot_results(**changes, scores=scores)
+
+    own = joined_seeds([continued(1, "polyglot-1"), continued(2, "polyglot-2")], name="own", command="")
+    same = joined_seeds([continued(1, "polyglot"), continued(2, "polyglot")], name="same", command="")
+
+    assert (own["best_seed"], own["base_model"]) == (2, "polyglot-2")
+    assert own["before"]["test"]["yor"]["f1"]["values"] == [51.0, 52.0]
+    assert same["before"]["test"]["yor"]["f1"]["values"] == [51.0]

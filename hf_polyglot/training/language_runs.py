@@ -8,21 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from hf_polyglot.model_card import write_model_card
-from hf_polyglot.results import DESCRIPTIONS, joined_results, read_results, write_results
+from hf_polyglot.results import CHANGE_NOTHING_LEARNED, DESCRIPTIONS, joined_results, read_results, write_results
 from hf_polyglot.sentence_counts import joined_sentence_counts, read_sentence_counts, write_sentence_counts
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.publishing import command_line, run_arguments
 from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
 
 Train = Callable[[RecipeCorpora, PolyglotTrainingArguments], dict[str, Any]]
-
-# Arguments that may change between a run and the one that goes on with it: they change nothing that is learned, or, of
-# the corpora, what the fingerprints tell.
-_FREE_TO_CHANGE = (
-    "output_dir", "resume_from_checkpoint", "disable_tqdm", "push_to_hub", "hub_model_id", "hub_private_repo",
-    "corpora", "languages", "compare", "data_source", "data_license", "use_cpu", "dataloader_pin_memory",
-    "dataloader_num_workers", "per_device_eval_batch_size", "save_total_limit",
-)  # fmt: skip
 
 
 @dataclass
@@ -126,7 +118,9 @@ def _ended_run(folder: Path, expected: dict[str, Any], corpora: RecipeCorpora) -
             language: {split: value for split, value in splits.items() if split not in DESCRIPTIONS}
             for language, splits in data["data"].items()
         }
-    different = [key for key in found | wanted if key not in _FREE_TO_CHANGE and found.get(key) != wanted.get(key)]
+    different = [
+        key for key in found | wanted if key not in CHANGE_NOTHING_LEARNED and found.get(key) != wanted.get(key)
+    ]
     if different:
         raise ValueError(
             f"`{folder}` holds a run with other {', '.join(different)}; expected one of this command. Give another "

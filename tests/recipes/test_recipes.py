@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from hf_polyglot.analysis.prediction_files import counts_of_prediction_files
 from hf_polyglot.data.corpora import fingerprint, load_corpora
@@ -103,8 +105,6 @@ def test_what_is_pushed_is_the_model_and_not_its_checkpoints(trained):
     assert not [name for name in files if name.startswith(("seed-", "checkpoint-"))]
     assert b"me/tiny" in files["README.md"]
     assert loaded.returncode == 0, loaded.stderr[-2000:]
-    from safetensors.torch import load_file
-
     total = sum(tensor.double().sum().item() for tensor in load_file(folder / "model.safetensors").values())
     assert float(loaded.stdout.splitlines()[-1]) == pytest.approx(total)
 
@@ -119,6 +119,38 @@ def test_evaluating_gives_the_scores_of_training(trained, tmp_path):
     scores = json.loads(output.read_text())
     assert f"{scores['swa']['f1']:.2f}" in table
     assert set(scores) == {"swa", "average"}
+
+
+@pytest.mark.slow
+def test_seeds_trained_side_by_side_are_joined_to_what_one_command_gives(tmp_path):
+    def train(name, *seeds):
+        corpora = [f"{language}={DEMO_FOLDER / language}" for language in ("swa", "spa")]
+        alone = ["--monolingual", "true"] if name.startswith("alone") else []
+        run("byte_crf.py", "--corpora", *corpora, *TINY, *alone, "--seeds", *seeds, "--output_dir", tmp_path / name)
+        return tmp_path / name
+
+    for name in ("together", "alone"):
+        one_command = read_results(train(name, 1, 2))
+        apart = [train(f"{name}-{seed}", seed) for seed in (1, 2)]
+        output = run("join_seeds.py", *apart, "--output_dir", tmp_path / f"{name}-joined")
+
+        joined = read_results(tmp_path / f"{name}-joined")
+        for results in (joined, one_command):
+            results["arguments"].pop("output_dir", None)
+        varying = {"name", "command", "seconds", "peak_memory_bytes"}
+        assert {key: joined[key] for key in joined if key not in varying} == {
+            key: one_command[key] for key in one_command if key not in varying
+        }
+        assert results_table(joined) in output
+        assert len(read_sentence_counts(tmp_path / f"{name}-joined").counts["test"]["swa"]) == 2
+        with pytest.raises(AssertionError, match=r"holds a run already; expected a new folder"):
+            run("join_seeds.py", *apart, "--output_dir", tmp_path / f"{name}-joined")
+    for place in (".", "../alone/swa"):
+        joined, one_command = (
+            load_file(tmp_path / name / place.replace("alone", alone) / "model.safetensors")
+            for name, alone in (("together-joined", "alone-joined"), ("together", "alone"))
+        )
+        assert all(torch.equal(joined[key], one_command[key]) for key in one_command)
 
 
 @pytest.mark.slow
