@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hf_polyglot import CharNERForTokenClassification
-from hf_polyglot.training.arguments import PolyglotTrainingArguments, parse_recipe
+from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.command_line import parse_recipe
 from hf_polyglot.training.from_scratch import SpellingArguments, train_from_scratch
 from hf_polyglot.training.language_runs import train_together_or_apart
 from hf_polyglot.training.publishing import results_summary

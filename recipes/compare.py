@@ -19,7 +19,7 @@ from hf_polyglot.analysis.prediction_files import counts_of_prediction_files
 from hf_polyglot.analysis.significance import compare_systems, same_test_sets
 from hf_polyglot.result_tables import comparison_table
 from hf_polyglot.sentence_counts import read_sentence_counts
-from hf_polyglot.training.arguments import parse_recipe
+from hf_polyglot.training.command_line import parse_recipe
 
 
 @dataclass

@@ -21,7 +21,8 @@ import hf_polyglot  # noqa: F401  registers the models
 from hf_polyglot.models.label_scheme import labels_of
 from hf_polyglot.result_tables import progress_table
 from hf_polyglot.results import read_results
-from hf_polyglot.training.arguments import PolyglotTrainingArguments, parse_recipe, with_preset
+from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.command_line import checked_model_name, parse_recipe, print_error, with_preset
 from hf_polyglot.training.continuation import (
     arguments_of_run,
     load_to_continue,
@@ -97,7 +98,7 @@ def load_languages(arguments: ContinueArguments, results: dict[str, Any]) -> Rec
 def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
     if not arguments.model:
         raise ValueError("`model` is missing; expected the folder or Hub id of a trained model. Use --model.")
-    polyglot = results_of(arguments.model)
+    polyglot = results_of(checked_model_name(arguments.model))
     compared = [read_results(run) for run in arguments.compare]
     corpora = load_languages(arguments, polyglot)
     training.print(corpora.report)
@@ -145,9 +146,14 @@ def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> d
 
 
 if __name__ == "__main__":
+    sys.excepthook = print_error
     # The defaults of all other arguments are those of the model's run, so the model has to be known first.
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--model")
     model = parser.parse_known_args(with_preset(sys.argv[1:]))[0].model
-    defaults = arguments_of_run(results_of(model), ContinueArguments, PolyglotTrainingArguments) if model else {}
+    defaults = (
+        arguments_of_run(results_of(checked_model_name(model)), ContinueArguments, PolyglotTrainingArguments)
+        if model
+        else {}
+    )
     main(*parse_recipe(ContinueArguments, PolyglotTrainingArguments, **{"output_dir": "runs/continued"} | defaults))

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hf_polyglot import EncoderCRFConfig, EncoderCRFForTokenClassification
-from hf_polyglot.training.arguments import PolyglotTrainingArguments, parse_recipe
+from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.command_line import parse_recipe
 from hf_polyglot.training.language_runs import MonolingualArguments, train_together_or_apart
 from hf_polyglot.training.publishing import results_summary, train_and_publish
 from hf_polyglot.training.recipe_corpora import RecipeCorpora, load_recipe_corpora

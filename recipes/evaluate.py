@@ -27,7 +27,7 @@ from hf_polyglot.span_metrics import (
     span_scores_by_language,
     with_stray_spans,
 )
-from hf_polyglot.training.arguments import parse_recipe
+from hf_polyglot.training.command_line import checked_model_name, parse_recipe
 from hf_polyglot.training.recipe_corpora import named_sources, parsed_type_map
 
 
@@ -56,7 +56,9 @@ class EvaluateArguments:
 
 def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
     arguments = replace(arguments, split=SPLIT_OF_NAME.get(arguments.split, arguments.split))
-    model = AutoModelForTokenClassification.from_pretrained(arguments.model).to(Accelerator().device)
+    model = AutoModelForTokenClassification.from_pretrained(checked_model_name(arguments.model)).to(
+        Accelerator().device
+    )
     check_tagger(model)
     tokenizer = AutoTokenizer.from_pretrained(arguments.model)
     scheme = model.config.label_scheme

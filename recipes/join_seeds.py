@@ -20,7 +20,7 @@ from hf_polyglot.model_card import write_model_card
 from hf_polyglot.result_tables import results_table
 from hf_polyglot.results import joined_seeds, read_results, write_results
 from hf_polyglot.sentence_counts import joined_seed_counts, read_sentence_counts, write_sentence_counts
-from hf_polyglot.training.arguments import parse_recipe
+from hf_polyglot.training.command_line import parse_recipe
 from hf_polyglot.training.publishing import KEPT_AT_HOME
 
 

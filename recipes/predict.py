@@ -2,16 +2,17 @@
 Tag raw text or column files with a trained model.
 
     python recipes/predict.py --model runs/byte_crf --input letters.txt
-    python recipes/predict.py --model runs/byte_crf --input test.conll --input_format conll --output_format conll
+    python recipes/predict.py --model runs/byte_crf --input test.conll --output_format conll
 
 Needs the folder or Hub id of a model of this package. Of raw text each line is one text. JSONL has an object per
 text, with its entities and their character offsets; CoNLL has a word and a tag per line.
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from transformers import pipeline
 
 import hf_polyglot.inference.pipeline  # registers the models and the task
 from hf_polyglot.data.conll import conll_lines, read_words
-from hf_polyglot.training.arguments import parse_recipe
+from hf_polyglot.training.command_line import checked_model_name, parse_recipe
 
 
 @dataclass
@@ -28,9 +29,13 @@ class PredictArguments:
 
     model: str = field(metadata={"help": "Folder or Hub id of the model."})
     input: str = field(default="-", metadata={"help": "File to tag, in UTF-8; - for standard input."})
-    input_format: str = field(
-        default="text",
-        metadata={"help": "text: one text a line. conll: one word a line.", "choices": ["text", "conll"]},
+    input_format: str | None = field(
+        default=None,
+        metadata={
+            "help": "text: one text a line. conll: one word a line, with columns. Default: conll for a file that is "
+            "called .conll, .conllu or .iob2, or whose first lines all end in a tag; text for anything else.",
+            "choices": ["text", "conll"],
+        },
     )
     token_column: int | None = field(
         default=None, metadata={"help": "Column of the words in a column file, from 0. Default: found."}
@@ -46,6 +51,18 @@ class PredictArguments:
     batch_size: int = field(default=32, metadata={"help": "Texts read at once."})
 
 
+TAGGED_WORD = re.compile(r"\S+\s(.*\s)?(O|[BIES]-\S+)\s*")
+
+
+def is_column_file(path: str) -> bool:
+    """Whether the file is one of words, by its name or by the tags behind the first twenty of them."""
+    if path == "-" or Path(path).suffix in (".conll", ".conllu", ".iob2"):
+        return path != "-"
+    with Path(path).open(encoding="utf-8-sig", errors="replace") as lines:
+        words = list(islice((line for line in lines if line.strip() and not line.startswith("#")), 20))
+    return bool(words) and all(TAGGED_WORD.fullmatch(line) for line in words)
+
+
 def texts_or_words(arguments: PredictArguments) -> Iterator[str | list[str]]:
     """The lines of a text, or the words of each sentence of a column file."""
     if arguments.input_format == "conll":
@@ -59,7 +76,9 @@ def texts_or_words(arguments: PredictArguments) -> Iterator[str | list[str]]:
 
 
 def main(arguments: PredictArguments) -> None:
-    tag = pipeline(hf_polyglot.inference.pipeline.TASK, model=arguments.model)
+    if arguments.input_format is None:
+        arguments = replace(arguments, input_format="conll" if is_column_file(arguments.input) else "text")
+    tag = pipeline(hf_polyglot.inference.pipeline.TASK, model=checked_model_name(arguments.model))
     inputs = texts_or_words(arguments)
     settings = {
         "batch_size": arguments.batch_size,

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from hf_polyglot import SlicerForTokenClassification
-from hf_polyglot.training.arguments import PolyglotTrainingArguments, parse_recipe
+from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.command_line import parse_recipe
 from hf_polyglot.training.publishing import results_summary, train_and_publish
 from hf_polyglot.training.recipe_corpora import load_recipe_corpora
 from hf_polyglot.training.recipe_encoders import EncoderArguments, load_recipe_encoder

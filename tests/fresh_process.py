@@ -12,7 +12,6 @@ import runpy
 import socket
 import sys
 import tempfile
-import traceback
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,5 +75,5 @@ def _run(command: list[str], environment: dict[str, str], cwd: str, *files: str)
     except SystemExit:
         raise
     except BaseException:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())
         sys.exit(1)

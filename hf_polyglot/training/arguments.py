@@ -1,13 +1,9 @@
-"""Arguments of the trainer, and how a recipe reads its own from the command line and from preset files."""
+"""Arguments of the trainer."""
 
-import shlex
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from transformers import HfArgumentParser, TrainingArguments
+from transformers import TrainingArguments
 
 SAMPLINGS = ("alpha", "uniform", "unimax", "dynamic")
 
@@ -153,65 +149,3 @@ class PolyglotTrainingArguments(TrainingArguments):
     def print(self, *values: Any) -> None:
         """Print on the first of all processes, as `print` does."""
         self.distributed_state.print(*values)
-
-
-def parse_recipe(*argument_classes: type, argv: Sequence[str] | None = None, **defaults: Any) -> tuple:
-    """
-    One object of each dataclass, from the command line.
-
-    `--preset FILE` reads flags from a file first; flags on the command line override it. In a preset, `#` begins a
-    comment.
-
-    Args:
-        argument_classes (`type`):
-            Dataclasses, whose fields are the flags.
-        argv (`Sequence[str]`, *optional*):
-            The command line without the program, defaults to that of this process.
-        defaults:
-            Defaults of this recipe that differ from the dataclasses'.
-
-    Returns:
-        `tuple` of one instance of each class.
-
-    A flag that is unknown or has a wrong value ends the program, with the reason on stderr.
-    """
-    parser = HfArgumentParser(argument_classes, allow_abbrev=False)
-    parser.add_argument("--preset", metavar="FILE", help="File of flags, one or more to a line.")
-    parser.set_defaults(**defaults)
-    argv = list(sys.argv[1:] if argv is None else argv)
-    *parsed, rest, unknown = parser.parse_args_into_dataclasses(
-        with_preset(argv), return_remaining_strings=True, look_for_args_file=False
-    )
-    del rest  # holds nothing but `preset`
-    if unknown:
-        parser.error(f"unknown: {' '.join(unknown)}. --help lists what there is.")
-    return tuple(parsed)
-
-
-def with_preset(argv: Sequence[str]) -> list[str]:
-    """
-    The command line with the flags of its presets before its own.
-
-    Args:
-        argv (`Sequence[str]`):
-            As given.
-
-    Raises:
-        ValueError: if a preset is not a file.
-    """
-    from_files: list[str] = []
-    own: list[str] = []
-    words = iter(argv)
-    for word in words:
-        flag, equals, value = word.partition("=")
-        if flag != "--preset":
-            own.append(word)
-            continue
-        path = Path(value if equals else next(words, ""))
-        if not path.is_file():
-            raise ValueError(
-                f"The preset {str(path)!r} is not a file. The presets that come along lie in recipes/presets."
-            )
-        for line in path.read_text(encoding="utf-8").splitlines():
-            from_files.extend(shlex.split(line, comments=True))
-    return from_files + own

@@ -10,6 +10,7 @@ from hf_polyglot.data.demo.tiny_encoder import build_tiny_encoder
 from hf_polyglot.models.piece_encoder import PieceEncoderPreTrainedModel
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.command_line import checked_model_name
 from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
 
 
@@ -89,7 +90,7 @@ def load_recipe_encoder(
         corpora ([`RecipeCorpora`]):
             What a tiny encoder's tokenizer is trained on.
     """
-    name = arguments.encoder
+    name = None if arguments.encoder is None else checked_model_name(arguments.encoder)
     if name is None:
         name = str(Path(training.output_dir) / "encoder")
         with training.main_process_first():

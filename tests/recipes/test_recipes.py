@@ -20,7 +20,7 @@ from hf_polyglot.data.demo import DEMO_FOLDER
 from hf_polyglot.result_tables import comparison_table, differences_table, results_table
 from hf_polyglot.results import read_results
 from hf_polyglot.sentence_counts import SentenceCounts, read_sentence_counts, write_sentence_counts
-from hf_polyglot.training.arguments import parse_recipe
+from hf_polyglot.training.command_line import parse_recipe
 from tests.fresh_process import run_program
 from tests.hub_server import FakeHub
 from tests.models.tiny_models import saved_encoder
@@ -175,8 +175,7 @@ def test_the_counts_of_a_saved_model_are_compared_as_those_of_its_predictions_ar
     source = DEMO_FOLDER / "swa" / "test.txt"
     saved, predicted, guess = tmp_path / "saved.json", tmp_path / "predicted.conll", tmp_path / "guess.conll"
     run("evaluate.py", "--model", folder, "--corpora", DEMO_FOLDER / "swa", "--sentence_counts", saved)
-    run("predict.py", "--model", folder, "--input", source, "--input_format", "conll", "--output_format", "conll",
-        "--output", predicted)  # fmt: skip
+    run("predict.py", "--model", folder, "--input", source, "--output_format", "conll", "--output", predicted)
     guess.write_text("".join(re.sub(r"\S+$", "O", line) for line in source.read_text().splitlines(keepends=True)))
 
     table = run("compare.py", guess, predicted, "--gold_file", source, "--num_resamples", 100)
@@ -208,6 +207,22 @@ def test_predicting_keeps_every_text(trained, output_format):
     else:
         words = [line.split("\t")[0] for line in output.splitlines() if line]
         assert words == ["Amina", "alifika", "Dar", "es", "Salaam", ".", "Habari", "!"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("test.txt", "Amina B-PER\nalifika O\n\n", True),
+        ("test.txt", "# a comment\nAmina\tNOUN\tB-PER\n", True),
+        ("test.conllu", "1\tAmina\t_\tPROPN\n", True),
+        ("letters.txt", "Amina alifika Dar es Salaam.\nShe has type O\n", False),
+        ("empty.txt", "", False),
+    ],
+)
+def test_column_files_are_told_from_texts(name, text, expected, tmp_path):
+    (tmp_path / name).write_text(text)
+
+    assert runpy.run_path(str(ROOT / "recipes" / "predict.py"))["is_column_file"](str(tmp_path / name)) is expected
 
 
 @pytest.mark.slow
@@ -413,7 +428,7 @@ def test_every_preset_parses(preset, monkeypatch):
         sys.exit(0)
 
     monkeypatch.setattr(sys, "argv", [str(recipe), "--preset", str(preset), "--use_cpu", "true"])
-    monkeypatch.setattr("hf_polyglot.training.arguments.parse_recipe", parse_and_stop)
+    monkeypatch.setattr("hf_polyglot.training.command_line.parse_recipe", parse_and_stop)
 
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(str(recipe), run_name="__main__")

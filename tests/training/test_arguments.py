@@ -2,43 +2,11 @@
 
 import dataclasses
 import re
-from dataclasses import dataclass, field
 
 import pytest
 
 from hf_polyglot.data.demo import DEMO_FOLDER, SOURCE_LANGUAGES, ZERO_SHOT_LANGUAGES
-from hf_polyglot.training.arguments import parse_recipe
 from hf_polyglot.training.recipe_corpora import CorpusArguments, load_recipe_corpora, named_sources, parsed_type_map
-
-
-@dataclass
-class Sizes:
-    width: int = field(default=1)
-    name: str = field(default="none")
-
-
-def test_the_command_line_overrides_the_preset_and_the_preset_the_recipe(tmp_path):
-    preset = tmp_path / "wide.args"
-    preset.write_text("# a comment\n--width 5  # another\n--name 'two words'\n")
-
-    (from_recipe,) = parse_recipe(Sizes, argv=[], width=3)
-    (from_preset,) = parse_recipe(Sizes, argv=["--preset", str(preset)], width=3)
-    (from_line,) = parse_recipe(Sizes, argv=["--width", "7", f"--preset={preset}"], width=3)
-
-    assert (from_recipe.width, from_preset.width, from_line.width) == (3, 5, 7)
-    assert from_preset.name == "two words"
-
-
-def test_a_preset_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match=r"The preset 'no.args' is not a file"):
-        parse_recipe(Sizes, argv=["--preset", "no.args"])
-
-
-@pytest.mark.parametrize("argv", [["--wdith", "2"], ["--wid", "2"], ["--width", "two"]])
-def test_wrong_flags_end_the_program(argv, capsys):
-    with pytest.raises(SystemExit):
-        parse_recipe(Sizes, argv=argv)
-    assert argv[0] in capsys.readouterr().err
 
 
 def test_folders_are_named_after_their_language(tmp_path):

@@ -14,7 +14,8 @@ from hf_polyglot.data.language_sampling import (
     unimax_probabilities,
 )
 from hf_polyglot.results import write_results
-from hf_polyglot.training.arguments import PolyglotTrainingArguments, parse_recipe
+from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.command_line import parse_recipe
 from hf_polyglot.training.language_schedule import LanguageSchedule
 from hf_polyglot.training.trainer import PolyglotTrainer
 from tests.models.tiny_models import EXAMPLES, tiny_byte_crf

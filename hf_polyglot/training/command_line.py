@@ -1,0 +1,158 @@
+"""How a recipe reads its command line and preset files, and how it says what is wrong."""
+
+import argparse
+import dataclasses
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from transformers import HfArgumentParser, TrainingArguments
+
+PACKAGE = Path(__file__).parents[1]
+
+# What --help shows of transformers' arguments: those that a run of one of the recipes is likely to change.
+_OFTEN_USED = (
+    "output_dir", "num_train_epochs", "max_steps", "per_device_train_batch_size", "per_device_eval_batch_size",
+    "gradient_accumulation_steps", "learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps",
+    "weight_decay", "max_grad_norm", "optim", "bf16", "use_cpu", "eval_strategy", "save_strategy", "save_total_limit",
+    "load_best_model_at_end", "resume_from_checkpoint", "report_to", "disable_tqdm", "push_to_hub", "hub_model_id",
+    "hub_private_repo",
+)  # fmt: skip
+
+
+def parse_recipe(*argument_classes: type, argv: Sequence[str] | None = None, **defaults: Any) -> tuple:
+    """
+    One object of each dataclass, from the command line.
+
+    `--preset FILE` reads flags from a file first; flags on the command line override it. In a preset, `#` begins a
+    comment.
+
+    Args:
+        argument_classes (`type`):
+            Dataclasses, whose fields are the flags.
+        argv (`Sequence[str]`, *optional*):
+            The command line without the program, defaults to that of this process.
+        defaults:
+            Defaults of this recipe that differ from the dataclasses'.
+
+    Returns:
+        `tuple` of one instance of each class.
+
+    A flag that is unknown or has a wrong value ends the program, with the reason on stderr. `--help` leaves out most
+    flags of transformers' `TrainingArguments`; `--help_all` has them. From here on,
+    errors that this package raises end the program without a traceback, see [`print_error`].
+    """
+    sys.excepthook = print_error
+    argv = sys.argv[1:] if argv is None else argv
+    parser = HfArgumentParser(argument_classes, allow_abbrev=False)
+    parser.add_argument("--preset", metavar="FILE", help="File of flags, one or more to a line.")
+    parser.set_defaults(**defaults)
+    if any(issubclass(of_recipe, TrainingArguments) for of_recipe in argument_classes):
+        _shorten_help(parser, argv)
+    *parsed, rest, unknown = parser.parse_args_into_dataclasses(
+        with_preset(argv), return_remaining_strings=True, look_for_args_file=False
+    )
+    del rest  # holds nothing but `preset`
+    if unknown:
+        parser.error(f"unknown: {' '.join(unknown)}. --help lists what there is.")
+    return tuple(parsed)
+
+
+def with_preset(argv: Sequence[str]) -> list[str]:
+    """
+    The command line with the flags of its presets before its own.
+
+    Args:
+        argv (`Sequence[str]`):
+            As given.
+
+    Raises:
+        ValueError: if a preset is not a file.
+    """
+    from_files: list[str] = []
+    own: list[str] = []
+    words = iter(argv)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag != "--preset":
+            own.append(word)
+            continue
+        path = Path(value if equals else next(words, ""))
+        if not path.is_file():
+            raise ValueError(
+                f"The preset {str(path)!r} is not a file. The presets that come along lie in recipes/presets."
+            )
+        for line in path.read_text(encoding="utf-8").splitlines():
+            from_files.extend(shlex.split(line, comments=True))
+    return from_files + own
+
+
+def print_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """
+    Print an uncaught error as a program's hook for them (`sys.excepthook`).
+
+    Where a `raise` of this package or of the program itself refused something, its message says what to do, and is
+    printed alone. Anything else is shown with its traceback.
+
+    Args:
+        kind (`type[BaseException]`):
+            Class of the error.
+        error (`BaseException`):
+            The error.
+        trace (`TracebackType`, *optional*):
+            Where it was raised.
+    """
+    # A value that a config's own validation refuses comes as the cause of an error of huggingface_hub.
+    for refusal in (error, error.__cause__):
+        if isinstance(refusal, Exception) and _is_refusal(refusal.__traceback__):
+            sys.stderr.write(f"{Path(sys.argv[0]).name}: error: {refusal}\n")
+            return
+    traceback.print_exception(kind, error, trace)
+
+
+def _is_refusal(trace: TracebackType | None) -> bool:
+    """Whether the error came from a `raise` in the package or in the program."""
+    frames = traceback.extract_tb(trace)
+    if not frames or not (frames[-1].line or "").startswith("raise "):
+        return False
+    file = Path(frames[-1].filename).absolute()
+    return file.is_relative_to(PACKAGE) or file == Path(sys.argv[0]).absolute()
+
+
+def checked_model_name(name: str) -> str:
+    """
+    The folder or Hub id of a model, unless it can only be meant as a folder and there is none.
+
+    A missing folder would be looked for on the Hub, which takes a while and ends in a misleading error.
+
+    Args:
+        name (`str`):
+            As given on the command line.
+
+    Raises:
+        ValueError: if nothing lies there, and it is a path or its parent is a folder here.
+    """
+    path = Path(name)
+    is_path = path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
+    if not path.exists() and (is_path or (str(path.parent) != "." and path.parent.is_dir())):
+        raise ValueError(
+            f"`{name}` does not exist; expected the folder of a model, or its Hub id, as `owner/name`. Correct the "
+            "path, which is relative to the current folder."
+        )
+    return name
+
+
+def _shorten_help(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Leave the arguments of transformers that are seldom used out of `--help`, and add `--help_all`."""
+    parser.add_argument(
+        "--help_all", action="help", help="Show this help with all arguments of transformers' TrainingArguments."
+    )
+    if "--help_all" not in argv:
+        seldom = {inherited.name for inherited in dataclasses.fields(TrainingArguments)} - set(_OFTEN_USED)
+        for action in parser._actions:
+            if action.dest in seldom:
+                action.help = argparse.SUPPRESS
