@@ -12,6 +12,9 @@ from huggingface_hub import ModelCard
 from hf_polyglot.model_card import REGIME_MEANINGS, evaluation_results, main, model_card, write_model_card
 from hf_polyglot.result_tables import results_table
 from hf_polyglot.results import REGIMES, read_results, write_results
+from tests.fresh_process import run_program
+from tests.models.tiny_byte_to_span import tiny_byte_to_span
+from tests.models.tiny_models import tiny_byte_crf
 from tests.test_results import scores, zero_shot_results
 
 REPOSITORY = Path(__file__).parent.parent
@@ -213,35 +216,28 @@ def test_the_code_of_a_card_names_the_repository_or_says_what_stands_for_it():
 
 
 @pytest.mark.slow
-def test_the_code_of_a_card_runs(tmp_path):
-    from hf_polyglot import ByteCRFConfig, ByteCRFForTokenClassification, SpellingTokenizer
-
-    tokenizer = SpellingTokenizer.of_bytes()
-    config = ByteCRFConfig(
-        vocab_size=len(tokenizer),
-        embedding_size=4,
-        unit_hidden_size=4,
-        hidden_size=4,
-        id2label={0: "O", 1: "B-PER", 2: "I-PER"},
-        label2id={"O": 0, "B-PER": 1, "I-PER": 2},
-    )
-    ByteCRFForTokenClassification(config).save_pretrained(tmp_path)
+@pytest.mark.parametrize("make_model", [tiny_byte_crf, tiny_byte_to_span])
+def test_the_code_of_a_card_runs(make_model, tmp_path):
+    model, tokenizer = make_model()
+    model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    card = model_card(polyglot_results(), repo_id=str(tmp_path))
+    card = model_card(polyglot_results() | {"model_type": model.config.model_type}, repo_id=str(tmp_path))
     blocks = re.findall(r"```python\n(.*?)```", section(card, "How to use"), re.DOTALL)
 
-    with_package = "\n".join(blocks[:2]) + "\nassert isinstance(entities, list)\nprint(type(model).__module__)"
+    (tmp_path / "use.py").write_text(
+        "\n".join(blocks[:2]) + "\nassert isinstance(entities, list)\nprint(type(model).__module__)"
+    )
+    with_package = run_program(tmp_path / "use.py")
     without = "import sys\nsys.modules['hf_polyglot'] = None\n" + blocks[2] + "\nprint(type(model).__module__)"
-    modules = [
-        subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True, timeout=300
-        ).stdout.strip()
-        for program in (with_package, without)
-    ]
+    output = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", without], capture_output=True, text=True, check=True, timeout=300
+    ).stdout.splitlines()
 
     assert len(blocks) == 3
-    assert modules[0] == "hf_polyglot.models.modeling_byte_crf"
-    assert modules[1].startswith("transformers_modules.")
+    assert with_package.stdout.splitlines() == [type(model).__module__], with_package.stderr
+    assert output[-1].startswith("transformers_modules.")
+    if make_model is tiny_byte_crf:
+        assert re.match(r"\[\('Wangari', '\S+'\), \('Maathai', '\S+'\)", output[0])
 
 
 def test_the_command_writes_the_card_of_a_file(tmp_path):
