@@ -388,13 +388,14 @@ def _joined_adam_states(states: Sequence[Mapping[str, list[str]] | None]) -> dic
 def _joined_scores(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """`scores` of one language each as those of all of them, with their average."""
     first = next(iter(runs))
-    return {
-        split: aggregate_scores([
+    joined = {}
+    for split, of_first in runs[first].items():
+        num_models = next(len(score["values"]) for score in of_first[first].values() if "values" in score)
+        joined[split] = aggregate_scores([
             _with_average({language: _of_seed(scores[split][language], index) for language, scores in runs.items()})
-            for index in range(len(of_first[first]["f1"]["values"]))
+            for index in range(num_models)
         ])
-        for split, of_first in runs[first].items()
-    }
+    return joined
 
 
 def _with_average(languages: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -21,15 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hf_polyglot.models.label_scheme import spans_from_tags, split_tag, tags_from_spans
+from hf_polyglot.models.label_scheme import PADDING_LABEL, spans_from_tags, split_tag, tags_from_spans
 
 if TYPE_CHECKING:
     from transformers import EvalPrediction
 
 MODES = ("conlleval", "strict")
-
-# Label of positions that are no words, as everywhere in transformers.
-PADDING_LABEL = -100
 
 AVERAGED = ("precision", "recall", "f1", "macro_f1")
 

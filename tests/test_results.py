@@ -271,3 +271,14 @@ def test_the_models_before_are_those_of_each_seed_where_each_started_from_its_ow
     assert (own["best_seed"], own["base_model"]) == (2, "polyglot-2")
     assert own["before"]["test"]["yor"]["f1"]["values"] == [51.0, 52.0]
     assert same["before"]["test"]["yor"]["f1"]["values"] == [51.0]
+
+
+def test_runs_of_a_task_without_spans_are_joined_like_others():
+    def alone(language, accuracy):
+        return zero_shot_results(
+            seeds=[1], scores={"test": {language: {"accuracy": {"mean": accuracy, "std": 0, "values": [accuracy]}}}}
+        )
+
+    joined = joined_results({"yor": alone("yor", 80.0), "hau": alone("hau", 90.0)}, name="", command="", arguments={})
+
+    assert joined["scores"]["test"]["average"]["accuracy"]["values"] == [85.0]

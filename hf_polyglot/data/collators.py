@@ -11,10 +11,9 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from hf_polyglot.models import SpellingTokenizer
+from hf_polyglot.models.label_scheme import PADDING_LABEL
 from hf_polyglot.models.languages import UNKNOWN_LANGUAGE_ID
 from hf_polyglot.models.word_pieces import count_pieces, encode_pieces
-
-PADDING_LABEL = -100
 
 
 class SpellingCollator:

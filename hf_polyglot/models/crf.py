@@ -19,13 +19,12 @@ from transformers import initialization as init
 
 from .crf_closed_form import MESSAGES, ClosedForm, Messages, Tables, compiled_decode
 from .crf_kernels import has_numba
+from .label_scheme import PADDING_LABEL
 
 # Added to the score of a transition that the label scheme forbids. Finite, so that a gold path which breaks the scheme
 # gives a huge loss instead of an infinite one with NaN gradients, and large enough that a forbidden path has
 # probability 0 in float32.
 FORBIDDEN = -10_000.0
-
-PADDING_LABEL = -100
 
 # With more labels, the likelihood is faster by matrix products than by compiled loops.
 MOST_COMPILED_LABELS = 128

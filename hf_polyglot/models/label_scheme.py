@@ -20,6 +20,9 @@ from typing import Any
 PREFIXES = {"IOB1": "BI", "IOB2": "BI", "BIOES": "BIES", "plain": ""}
 SCHEMES: tuple[str, ...] = tuple(PREFIXES)
 
+# What stands for a label where there is no word; torch's losses pass over it by default.
+PADDING_LABEL = -100
+
 Span = tuple[int, int, str]
 
 

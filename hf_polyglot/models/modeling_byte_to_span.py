@@ -20,6 +20,7 @@ from transformers import initialization as init
 from transformers.modeling_outputs import ModelOutput, Seq2SeqLMOutput
 
 from .configuration_byte_to_span import ByteToSpanConfig
+from .label_scheme import PADDING_LABEL
 from .span_symbols import (
     FIRST_BYTE,
     FIRST_START,
@@ -31,8 +32,6 @@ from .span_symbols import (
     merge_spans,
     segment_starts,
 )
-
-IGNORED_LABEL = -100
 
 
 class LSTMStates:
@@ -351,7 +350,7 @@ class ByteToSpanForConditionalGeneration(ByteToSpanPreTrainedModel, GenerationMi
             `(batch, steps, symbols)`.
         """
         if decoder_input_ids is None and labels is not None:
-            before = labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED_LABEL, PADDING)
+            before = labels[:, :-1].masked_fill(labels[:, :-1] == PADDING_LABEL, PADDING)
             decoder_input_ids = nn.functional.pad(before, (1, 0), value=GO)  # (batch, steps)
         outputs = self.byte_to_span(input_ids, decoder_input_ids, encoder_outputs, past_key_values)
         logits = self.classifier(outputs.last_hidden_state)  # (batch, steps, symbols)
@@ -359,9 +358,9 @@ class ByteToSpanForConditionalGeneration(ByteToSpanPreTrainedModel, GenerationMi
         loss = None
         if labels is not None:
             total = nn.functional.cross_entropy(
-                logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED_LABEL, reduction="sum"
+                logits.float().flatten(0, 1), labels.flatten(), ignore_index=PADDING_LABEL, reduction="sum"
             )
-            loss = total / (labels.ne(IGNORED_LABEL).sum() if num_items_in_batch is None else num_items_in_batch)
+            loss = total / (labels.ne(PADDING_LABEL).sum() if num_items_in_batch is None else num_items_in_batch)
         return Seq2SeqLMOutput(
             loss=loss,
             logits=logits,
@@ -444,7 +443,7 @@ class ByteToSpanForConditionalGeneration(ByteToSpanPreTrainedModel, GenerationMi
         symbols = self.config.symbols
         input_ids = segment_ids(contents).to(self.device)
         written = self.generate(input_ids)[:, 1:]  # (batch, steps)
-        labels = written.masked_fill(written == PADDING, IGNORED_LABEL)
+        labels = written.masked_fill(written == PADDING, PADDING_LABEL)
         probabilities = self(input_ids, labels=labels).logits.float().softmax(2)  # (batch, steps, symbols)
         chosen = probabilities.gather(2, written[:, :, None]).squeeze(2).tolist()  # (batch, steps)
         spans = [

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, TokenClassifierOutput
 
 from .configuration_charner import CharNERConfig
-from .label_scheme import labels_of
+from .label_scheme import PADDING_LABEL, labels_of
 from .recurrent import BiLSTM, initialise_for_lstm
 from .tokenization_bytes import NO_WORD, SpellingTokenizer
 from .unit_agreement import UnitAgreement, owning_words
@@ -157,7 +157,7 @@ class CharNERForTokenClassification(CharNERPreTrainedModel):
             types = self.agreement.unit_types(labels, unit_words)
             losses = nn.functional.cross_entropy(logits.float().transpose(1, 2), types, reduction="none")
             total = (losses * _share_of_word(unit_words)).sum()
-            loss = total / ((labels != -100).sum() if num_items_in_batch is None else num_items_in_batch)
+            loss = total / ((labels != PADDING_LABEL).sum() if num_items_in_batch is None else num_items_in_batch)
         return CharNEROutput(loss=loss, logits=logits, unit_words=unit_words)
 
     def decode(self, outputs: TokenClassifierOutput, mask: Tensor) -> Tensor:

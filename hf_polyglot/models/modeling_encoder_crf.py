@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .configuration_encoder_crf import EncoderCRFConfig
 from .crf import LinearChainCRF
 from .crf_tagger import CRFTagger, CRFTaggerOutput
+from .label_scheme import PADDING_LABEL
 from .piece_encoder import PieceEncoderModel, PieceEncoderPreTrainedModel, encode_by_length, new_encoder, vectors_at
 from .recurrent import BiLSTM, initialise_for_lstm
 
@@ -128,7 +129,7 @@ class EncoderCRFForTokenClassification(CRFTagger, EncoderCRFPreTrainedModel):
         """Label ids of the most probable path, or without CRF of each word; `(batch, words)`, -100 on padding."""
         if self.config.use_crf:
             return super().decode(outputs, mask)
-        return outputs.logits.argmax(2).masked_fill(~mask, -100)
+        return outputs.logits.argmax(2).masked_fill(~mask, PADDING_LABEL)
 
     def label_probabilities(self, outputs: CRFTaggerOutput, mask: Tensor) -> Tensor:
         """Posterior probability of each label at each word, `(batch, words, labels)`; zero on padding."""

@@ -18,6 +18,7 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from .configuration_slicer import SlicerConfig
+from .label_scheme import PADDING_LABEL
 from .piece_encoder import PieceEncoderModel, PieceEncoderPreTrainedModel, encode_by_length, new_encoder, vectors_at
 
 
@@ -164,7 +165,7 @@ class SlicerForTokenClassification(SlicerPreTrainedModel):
 
         loss = None
         if labels is not None:
-            is_labelled = labels != -100
+            is_labelled = labels != PADDING_LABEL
             # Padding takes label 0 and weight 0: to leave it out by indexing would make the GPU wait for the count.
             losses = sliced_cross_entropy(
                 vectors.flatten(0, 1),
@@ -184,7 +185,7 @@ class SlicerForTokenClassification(SlicerPreTrainedModel):
 
     def decode(self, outputs: TokenClassifierOutput, mask: Tensor) -> Tensor:
         """Most probable label of each word, `(batch, words)`, -100 on padding."""
-        return outputs.logits.argmax(2).masked_fill(~mask, -100)
+        return outputs.logits.argmax(2).masked_fill(~mask, PADDING_LABEL)
 
     def label_probabilities(self, outputs: TokenClassifierOutput, mask: Tensor) -> Tensor:
         """Probability of each label at each word, `(batch, words, labels)`; zero on padding."""

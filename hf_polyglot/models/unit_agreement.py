@@ -25,8 +25,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .crf import PADDING_LABEL, LinearChainCRF
-from .label_scheme import convert_tags, legal_transitions, spans_from_tags, split_tag, types_of_labels
+from .crf import LinearChainCRF
+from .label_scheme import PADDING_LABEL, convert_tags, legal_transitions, spans_from_tags, split_tag, types_of_labels
 from .tokenization_bytes import NO_WORD, SPACE
 
 

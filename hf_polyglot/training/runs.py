@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from transformers import set_seed
 
+from hf_polyglot.models.label_scheme import PADDING_LABEL
 from hf_polyglot.results import aggregate_scores, peak_memory_bytes
 from hf_polyglot.span_metrics import (
     average_scores,
@@ -81,7 +82,7 @@ def score_corpora(
     for language, dataset in datasets.items():
         prediction = trainer.predict(dataset, metric_key_prefix=f"test_{language}")
         for gold_ids, predicted_ids in zip(prediction.label_ids, prediction.predictions, strict=True):
-            is_word = gold_ids != -100
+            is_word = gold_ids != PADDING_LABEL
             gold.append([config.id2label[label] for label in gold_ids[is_word].tolist()])
             predicted.append([config.id2label[label] for label in predicted_ids[is_word].tolist()])
             languages.append(language)

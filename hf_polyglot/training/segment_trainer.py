@@ -10,9 +10,8 @@ from transformers import EvalPrediction
 from transformers.trainer_utils import EvalLoopOutput
 
 from hf_polyglot.data.byte_segments import ByteSegments, SegmentReport, SentenceSegments
-from hf_polyglot.data.collators import PADDING_LABEL
 from hf_polyglot.models import ByteToSpanForConditionalGeneration
-from hf_polyglot.models.label_scheme import labels_of
+from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_of
 from hf_polyglot.span_metrics import with_stray_spans
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.trainer import PolyglotTrainer

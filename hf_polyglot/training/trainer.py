@@ -27,7 +27,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from hf_polyglot.data.collators import collator_for, word_counts
 from hf_polyglot.data.language_sampling import PolyglotBatchSampler, languages_and_lengths
 from hf_polyglot.model_card import write_model_card
-from hf_polyglot.models.label_scheme import labels_of
+from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_of
 from hf_polyglot.span_metrics import span_f1
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.checkpoints import (
@@ -407,7 +407,7 @@ class PolyglotTrainer(Trainer):
             outputs = model(**inputs)
         if prediction_loss_only:
             return outputs.loss, None, None
-        decoded = self.accelerator.unwrap_model(model).decode(outputs, labels != -100)
+        decoded = self.accelerator.unwrap_model(model).decode(outputs, labels != PADDING_LABEL)
         return outputs.loss, decoded, labels
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
