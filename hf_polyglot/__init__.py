@@ -1,7 +1,7 @@
 """Polyglot sequence labelling on Hugging Face transformers.
 
 Importing the package registers its models with `AutoConfig`, `AutoModel`, `AutoModelForTokenClassification` and
-`AutoTokenizer`, and does nothing else. Where things are:
+`AutoTokenizer`, once these are imported too, and does nothing else. Where things are:
 
     hf_polyglot.models        the models, their configurations, the CRF, the tokenizer, label schemes
     hf_polyglot.data          column files and Hub data sets, the embedded corpus, collators, language sampling
@@ -13,27 +13,33 @@ Importing the package registers its models with `AutoConfig`, `AutoModel`, `Auto
     hf_polyglot.sentence_counts  what each sentence contributes to them
     hf_polyglot.result_tables Markdown tables of runs, from their results.json
     hf_polyglot.model_card    model cards from results.json
+    hf_polyglot.auto_classes  registration with transformers
 """
 
-from hf_polyglot.models import (
-    ByteCRFConfig,
-    ByteCRFForTokenClassification,
-    ByteCRFModel,
-    ByteToSpanConfig,
-    ByteToSpanForConditionalGeneration,
-    ByteToSpanModel,
-    CharNERConfig,
-    CharNERForTokenClassification,
-    CharNERModel,
-    EncoderCRFConfig,
-    EncoderCRFForTokenClassification,
-    EncoderCRFModel,
-    LinearChainCRF,
-    SlicerConfig,
-    SlicerForTokenClassification,
-    SlicerModel,
-    SpellingTokenizer,
-)
+from typing import TYPE_CHECKING, Any
+
+from hf_polyglot.auto_classes import register_when_imported
+
+if TYPE_CHECKING:
+    from hf_polyglot.models import (
+        ByteCRFConfig,
+        ByteCRFForTokenClassification,
+        ByteCRFModel,
+        ByteToSpanConfig,
+        ByteToSpanForConditionalGeneration,
+        ByteToSpanModel,
+        CharNERConfig,
+        CharNERForTokenClassification,
+        CharNERModel,
+        EncoderCRFConfig,
+        EncoderCRFForTokenClassification,
+        EncoderCRFModel,
+        LinearChainCRF,
+        SlicerConfig,
+        SlicerForTokenClassification,
+        SlicerModel,
+        SpellingTokenizer,
+    )
 
 __version__ = "0.1.0"
 
@@ -57,3 +63,18 @@ __all__ = [
     "SpellingTokenizer",
     "__version__",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hf_polyglot import models
+
+    return getattr(models, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | set(__all__))
+
+
+register_when_imported()

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 import pytest
 
+import hf_polyglot
+import hf_polyglot.models
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -326,6 +329,55 @@ def test_importing_changes_nothing_outside_the_package():
     result = subprocess.run([sys.executable, "-c", IMPORT_PROGRAM], cwd=REPOSITORY, capture_output=True, text=True)
 
     assert result.returncode == 0, result.stderr
+
+
+REGISTER_PROGRAM = """
+import sys
+import transformers
+before = set(sys.modules)
+import hf_polyglot
+heavy = {"torch", "datasets", "evaluate", "peft", "matplotlib", "numba", "accelerate"}
+assert not heavy & (set(sys.modules) - before)
+FIRST
+from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM, AutoModelForTokenClassification, AutoTokenizer
+import hf_polyglot.models as models
+for kind, taggers in {
+    "ByteCRF": [AutoModelForTokenClassification],
+    "ByteToSpan": [AutoModelForTokenClassification, AutoModelForSeq2SeqLM],
+    "CharNER": [AutoModelForTokenClassification],
+    "EncoderCRF": [AutoModelForTokenClassification],
+    "Slicer": [AutoModelForTokenClassification],
+}.items():
+    config = getattr(models, f"{kind}Config")
+    assert type(AutoConfig.for_model(config.model_type)) is config
+    assert AutoModel._model_mapping[config] is getattr(models, f"{kind}Model")
+    for tagger in taggers:
+        assert tagger._model_mapping[config].__name__.startswith(kind)
+from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING
+assert TOKENIZER_MAPPING[models.CharNERConfig] is models.SpellingTokenizer
+assert not [finder for finder in sys.meta_path if type(finder).__module__ == "hf_polyglot.auto_classes"]
+assert not {"evaluate", "matplotlib"} & set(sys.modules)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "first",
+    ["from transformers import AutoTokenizer", "from transformers import Trainer", "hf_polyglot.CharNERConfig()"],
+)
+def test_models_are_registered_whatever_is_imported_first_and_nothing_heavy_before(first):
+    program = REGISTER_PROGRAM.replace("FIRST", first)
+
+    result = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
+
+    assert result.returncode == 0, result.stderr
+
+
+def test_unknown_names_are_no_part_of_the_package():
+    for module in (hf_polyglot, hf_polyglot.models):
+        with pytest.raises(AttributeError, match=f"module '{module.__name__}' has no attribute 'ByteCFR'"):
+            module.ByteCFR  # noqa: B018
+        assert {"ByteCRFConfig", "SlicerModel"} <= set(dir(module))
 
 
 def test_the_tests_reach_no_other_machine():

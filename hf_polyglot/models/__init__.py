@@ -1,40 +1,54 @@
-"""The models, their configurations and tokenizers, registered with the auto classes of transformers."""
+"""The models, their configurations and tokenizers; each is imported when it is first used."""
 
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForSeq2SeqLM,
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from .configuration_byte_crf import ByteCRFConfig
-from .configuration_byte_to_span import ByteToSpanConfig
-from .configuration_charner import CharNERConfig
-from .configuration_encoder_crf import EncoderCRFConfig
-from .configuration_slicer import SlicerConfig
-from .crf import LinearChainCRF
-from .modeling_byte_crf import ByteCRFForTokenClassification, ByteCRFModel
-from .modeling_byte_to_span import ByteToSpanForConditionalGeneration, ByteToSpanModel
-from .modeling_charner import CharNERForTokenClassification, CharNERModel
-from .modeling_encoder_crf import EncoderCRFForTokenClassification, EncoderCRFModel
-from .modeling_slicer import SlicerForTokenClassification, SlicerModel
-from .tokenization_bytes import SpellingTokenizer
+if TYPE_CHECKING:
+    from .configuration_byte_crf import ByteCRFConfig
+    from .configuration_byte_to_span import ByteToSpanConfig
+    from .configuration_charner import CharNERConfig
+    from .configuration_encoder_crf import EncoderCRFConfig
+    from .configuration_slicer import SlicerConfig
+    from .crf import LinearChainCRF
+    from .modeling_byte_crf import ByteCRFForTokenClassification, ByteCRFModel
+    from .modeling_byte_to_span import ByteToSpanForConditionalGeneration, ByteToSpanModel
+    from .modeling_charner import CharNERForTokenClassification, CharNERModel
+    from .modeling_encoder_crf import EncoderCRFForTokenClassification, EncoderCRFModel
+    from .modeling_slicer import SlicerForTokenClassification, SlicerModel
+    from .tokenization_bytes import SpellingTokenizer
 
-for config, model, tagger in (
-    (ByteCRFConfig, ByteCRFModel, ByteCRFForTokenClassification),
-    # It writes spans, not labels of words, but is a tagger to all who load one.
-    (ByteToSpanConfig, ByteToSpanModel, ByteToSpanForConditionalGeneration),
-    (CharNERConfig, CharNERModel, CharNERForTokenClassification),
-    (EncoderCRFConfig, EncoderCRFModel, EncoderCRFForTokenClassification),
-    (SlicerConfig, SlicerModel, SlicerForTokenClassification),
-):
-    AutoConfig.register(config.model_type, config, exist_ok=True)
-    AutoModel.register(config, model, exist_ok=True)
-    AutoModelForTokenClassification.register(config, tagger, exist_ok=True)
-AutoModelForSeq2SeqLM.register(ByteToSpanConfig, ByteToSpanForConditionalGeneration, exist_ok=True)
-for config in (ByteCRFConfig, ByteToSpanConfig, CharNERConfig):
-    AutoTokenizer.register(config, SpellingTokenizer, exist_ok=True)
+_MODULE_OF = {
+    "ByteCRFConfig": "configuration_byte_crf",
+    "ByteToSpanConfig": "configuration_byte_to_span",
+    "CharNERConfig": "configuration_charner",
+    "EncoderCRFConfig": "configuration_encoder_crf",
+    "SlicerConfig": "configuration_slicer",
+    "LinearChainCRF": "crf",
+    "ByteCRFForTokenClassification": "modeling_byte_crf",
+    "ByteCRFModel": "modeling_byte_crf",
+    "ByteToSpanForConditionalGeneration": "modeling_byte_to_span",
+    "ByteToSpanModel": "modeling_byte_to_span",
+    "CharNERForTokenClassification": "modeling_charner",
+    "CharNERModel": "modeling_charner",
+    "EncoderCRFForTokenClassification": "modeling_encoder_crf",
+    "EncoderCRFModel": "modeling_encoder_crf",
+    "SlicerForTokenClassification": "modeling_slicer",
+    "SlicerModel": "modeling_slicer",
+    "SpellingTokenizer": "tokenization_bytes",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = value  # the next time it is found without asking here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | _MODULE_OF)
+
 
 __all__ = [
     "ByteCRFConfig",
