@@ -7,6 +7,7 @@ Keys, all required unless in brackets; others are kept and not read:
     model_type           as in the model's config.json
     regime               one of `REGIMES`
     [base_model]         what training started from, by its Hub id if it has one; absent or null if from scratch
+    [base_model_sha256]  digest of the weights of the model that a continued run started from, as `sha256sum` gives it
     arguments            of the recipe, by name
     data                 {language: {split: {sentences, fingerprint}, [source], [license]}}, only splits that were used
     seeds                list of integers
@@ -342,7 +343,8 @@ def joined_seeds(runs: Sequence[Mapping[str, Any]], *, name: str, command: str) 
         dev = scores["validation"].get("average_source", scores["validation"]["average"])
         metric = "f1" if "f1" in dev else "accuracy"
         joined["best_seed"] = seeds[max(range(len(seeds)), key=lambda index: dev[metric]["values"][index])]
-        joined["base_model"] = next(run for run in runs if joined["best_seed"] in run["seeds"]).get("base_model")
+        best = next(run for run in runs if joined["best_seed"] in run["seeds"])
+        joined |= {key: best[key] for key in ("base_model", "base_model_sha256") if key in best}
     if "examples_drawn" in first:
         joined["examples_drawn"] = {
             language: [number for run in runs for number in run["examples_drawn"][language]]

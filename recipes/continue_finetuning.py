@@ -29,6 +29,7 @@ from hf_polyglot.training.continuation import (
     results_of,
     state_before,
     trainer_to_continue,
+    weights_digest,
     with_known_descriptions,
 )
 from hf_polyglot.training.language_runs import train_each_language
@@ -130,6 +131,7 @@ def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> d
             corpora,
             regime="continued",
             base_model=arguments.model,
+            base_model_sha256=weights_digest(arguments.model),
             before=before,
             adam_state=None if carried is None else {"carried": carried.carried, "fresh": carried.fresh},
         )

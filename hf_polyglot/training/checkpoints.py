@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from accelerate import Accelerator
 from transformers import TrainerCallback, TrainerState
@@ -21,7 +22,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 CHECKPOINT_FILES = "checkpoint_files.json"
 
 
-def seal_checkpoint(folder: str | Path, course: Mapping[str, str]) -> None:
+def seal_checkpoint(folder: str | Path, course: Mapping[str, str], seconds: float) -> None:
     """
     List the files of a checkpoint with their digests, so that damage to them is seen, and say of which run it is.
 
@@ -30,10 +31,12 @@ def seal_checkpoint(folder: str | Path, course: Mapping[str, str]) -> None:
             The checkpoint, all its files written.
         course (`Mapping[str, str]`):
             What decides the course of the run, see [`check_course`].
+        seconds (`float`):
+            How long the run has trained for, the time before it was last resumed included.
     """
     folder = Path(folder)
-    digests = {path.relative_to(folder).as_posix(): _digest(path) for path in sorted(_files(folder))}
-    seal = {"written_ns": time.time_ns(), "course": dict(course), "files": digests}
+    digests = {path.relative_to(folder).as_posix(): file_digest(path) for path in sorted(_files(folder))}
+    seal = {"written_ns": time.time_ns(), "seconds": round(seconds, 1), "course": dict(course), "files": digests}
     unfinished = folder / f"{CHECKPOINT_FILES}.unfinished"
     unfinished.write_text(json.dumps(seal, indent=2) + "\n", encoding="utf-8")
     unfinished.replace(folder / CHECKPOINT_FILES)
@@ -49,7 +52,7 @@ def damage_of_checkpoint(folder: str | Path) -> str | None:
     """
     folder = Path(folder)
     try:
-        seal = json.loads((folder / CHECKPOINT_FILES).read_text(encoding="utf-8"))
+        seal = _seal(folder)
     except FileNotFoundError:
         return "it was not finished"
     except ValueError:
@@ -57,7 +60,7 @@ def damage_of_checkpoint(folder: str | Path) -> str | None:
     for name, digest in seal["files"].items():
         if not (folder / name).is_file():
             return f"{name} is missing"
-        if _digest(folder / name) != digest:
+        if file_digest(folder / name) != digest:
             return f"{name} is damaged"
     return None
 
@@ -75,7 +78,7 @@ def check_course(checkpoint: str | Path, course: Mapping[str, str]) -> None:
     Raises:
         ValueError: if the checkpoint's run had another course.
     """
-    found = json.loads((Path(checkpoint) / CHECKPOINT_FILES).read_text(encoding="utf-8"))["course"]
+    found = _seal(checkpoint)["course"]
     different = [
         f"{name} {found.get(name)}, not {course.get(name)}"
         for name in {**found, **course}
@@ -86,6 +89,17 @@ def check_course(checkpoint: str | Path, course: Mapping[str, str]) -> None:
             f"{checkpoint} is of another run: {'; '.join(different)}. Expected one of the same settings and data. "
             "Train without --resume_from_checkpoint, or into another folder."
         )
+
+
+def seconds_of_checkpoint(checkpoint: str | Path) -> float:
+    """
+    How long its run had trained for, in seconds.
+
+    Args:
+        checkpoint (`str` or `Path`):
+            One that is whole.
+    """
+    return _seal(checkpoint)["seconds"]
 
 
 def last_whole_checkpoint(folder: str | Path) -> tuple[Path | None, list[str]]:
@@ -147,7 +161,18 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(CHECKPOINT_FILES)]
 
 
-def _digest(path: Path) -> str:
+def _seal(checkpoint: str | Path) -> dict[str, Any]:
+    return json.loads((Path(checkpoint) / CHECKPOINT_FILES).read_text(encoding="utf-8"))
+
+
+def file_digest(path: Path) -> str:
+    """
+    SHA-256 of a file, in hexadecimal digits.
+
+    Args:
+        path (`Path`):
+            The file.
+    """
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while block := file.read(1 << 20):

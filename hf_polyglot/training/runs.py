@@ -138,6 +138,7 @@ def train_over_seeds(
     scores: dict[str, list[dict[str, Any]]] = {split: [] for split in evaluation}
     counts: dict[str, list[dict[str, np.ndarray]]] = {split: [] for split in evaluation}
     drawn: list[dict[str, int]] = []
+    seconds_before = 0.0
     best_f1, best_seed = -1.0, seeds[0]
     best_trainer: PolyglotTrainer
     for seed in seeds:
@@ -154,6 +155,7 @@ def train_over_seeds(
         except KeyboardInterrupt as interruption:
             raise SystemExit(f"\n{interruption}" if interruption.args else 130) from None
         drawn.append(trainer.examples_drawn())
+        seconds_before += trainer.seconds_before
         for split, datasets in evaluation.items():
             scores_of_seed, counts_of_seed = score_corpora(trainer, datasets, zero_shot_languages)
             scores[split].append(scores_of_seed)
@@ -172,7 +174,7 @@ def train_over_seeds(
             split: {language: np.stack([of_seed[language] for of_seed in of_seeds]) for language in of_seeds[0]}
             for split, of_seeds in counts.items()
         },
-        seconds=time.perf_counter() - started,
+        seconds=time.perf_counter() - started + seconds_before,
         peak_memory_bytes=peak_memory_bytes(training.device),
         examples_drawn={language: [of_seed[language] for of_seed in drawn] for language in drawn[0]},
         trainer=best_trainer,

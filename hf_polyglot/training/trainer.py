@@ -1,6 +1,7 @@
 """A Trainer that knows languages: it samples them, evaluates each, and keeps the best model of them all."""
 
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ from hf_polyglot.training.checkpoints import (
     last_whole_checkpoint,
     remove_old_checkpoints,
     seal_checkpoint,
+    seconds_of_checkpoint,
 )
 from hf_polyglot.training.language_schedule import LanguageSchedule
 from hf_polyglot.training.optimizer_state import (
@@ -125,6 +127,7 @@ class PolyglotTrainer(Trainer):
         for given in (train_dataset, eval_dataset):
             for dataset in given.values() if isinstance(given, Mapping) else [given]:
                 _check_labels(dataset, label_column, labels)
+        self.seconds_before = 0.0  # of the run that this one goes on with
         self.losses_to_check: list[tuple[int, dict[str, Any], Tensor]] = []
         self.adam_state = adam_state
         self.carried_adam_state: CarriedAdamState | None = None
@@ -173,7 +176,9 @@ class PolyglotTrainer(Trainer):
             _check_whole(resume_from_checkpoint)
         if resume_from_checkpoint:
             check_course(resume_from_checkpoint, self.course)
+            self.seconds_before = seconds_of_checkpoint(resume_from_checkpoint)
             self._end_if_patience_has(Path(resume_from_checkpoint))
+        self.started = time.perf_counter()
         try:
             output = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
             self._check_losses()
@@ -205,6 +210,10 @@ class PolyglotTrainer(Trainer):
             self._check_losses()
         return loss
 
+    def seconds_trained(self) -> float:
+        """How long this run has trained for since it began, without the time between its end and its resumption."""
+        return self.seconds_before + time.perf_counter() - self.started
+
     def _check_losses(self) -> None:
         """
         Look at the losses since the last time.
@@ -235,7 +244,7 @@ class PolyglotTrainer(Trainer):
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 self._check_weights()
-                seal_checkpoint(folder, self.course)
+                seal_checkpoint(folder, self.course, self.seconds_trained())
         except (OSError, RuntimeError, SafetensorError) as error:
             if type(error) is RuntimeError and "Stream" not in str(error):  # torch says so when it cannot write
                 raise

@@ -1,5 +1,6 @@
 """Every recipe runs as its README says, every preset parses, and every --help renders."""
 
+import hashlib
 import json
 import os
 import re
@@ -270,6 +271,8 @@ def test_a_polyglot_model_continues_on_each_language_beside_monolingual_ones(tra
         assert (tmp_path / "continued" / language / "adam_state.safetensors").is_file()
     assert continued["arguments"]["max_train_sentences"] == 40  # as in the run that made the model
     assert not continued["adam_state"]["fresh"]
+    weights = (folder / "model.safetensors").read_bytes()
+    assert continued["base_model_sha256"] == hashlib.sha256(weights).hexdigest()
     assert re.search(r"Language +\| +alone +\| +tiny-byte-crf +\| +continued +\| +against alone", output)
     assert "Adam begins with a fresh state." in one
     assert read_results(tmp_path / "swa")["adam_state"] is None

@@ -44,7 +44,7 @@ def checkpoint(folder, steps):
     (path / "below").mkdir(parents=True)
     for name, text in {"model": f"weights {steps}", "below/more": "more"}.items():
         (path / name).write_text(text)
-    seal_checkpoint(path, {})
+    seal_checkpoint(path, {}, 1.5)
     return path
 
 
@@ -97,6 +97,7 @@ def test_a_signal_leaves_a_checkpoint_from_which_training_ends_as_if_undisturbed
     for name, parameter in whole.model.named_parameters():
         torch.testing.assert_close(resumed.model.get_parameter(name), parameter, rtol=0, atol=0)
     assert history(resumed) == history(whole)
+    assert 0 < resumed.seconds_before < resumed.seconds_trained() < resumed.seconds_before + 60
     assert resumed.state.best_global_step == whole.state.best_global_step
 
 

@@ -17,6 +17,7 @@ class SeedTrainer:
 
     def train(self, resume_from_checkpoint=None):
         self.resumed_from = resume_from_checkpoint
+        self.seconds_before = 1000.0 if resume_from_checkpoint else 0.0
 
     def examples_drawn(self):
         return {"swa": self.args.seed, "yor": 2 * self.args.seed}
@@ -75,6 +76,7 @@ def test_each_seed_resumes_from_its_own_folder(tmp_path, monkeypatch, given, exp
     )
 
     assert outcome.trainer.resumed_from is expected
+    assert (outcome.seconds > 1000) is expected
 
 
 def test_an_interruption_ends_the_program_and_says_how_to_go_on(tmp_path):
