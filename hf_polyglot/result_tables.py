@@ -107,21 +107,28 @@ def progress_table(others: Sequence[Mapping[str, Any]], results: Mapping[str, An
     """
     metric = _metrics(results, split)[-1]
     languages = [language for language in results["scores"][split] if language not in AVERAGES]
-    names = [run["name"] for run in others]
-    rows = [["Language", *names, results["name"], *(f"against {name}" for name in names)]]
+    *names, own_name = _without_common_beginning([run["name"] for run in (*others, results)])
+    rows = [["Language", *names, own_name, *(f"against {name}" for name in names)]]
     for language in languages:
         cells = [_cell(run, split, language, metric) for run in (*others, results)]
         rows.append([language, *cells, *(_mean_difference(run, results, split, [language], metric) for run in others)])
     if len(languages) > 1:
-        runs = [of_one["scores"].get(split, {}) for of_one in (*others, results)]
-        known = [[language for language in languages if language in scores] for scores in runs]
-        averages = [
-            f"{fmean(scores[language][metric]['mean'] for language in names):.2f}" if names else "–"
-            for scores, names in zip(runs, known, strict=True)
-        ]
+        averages = []
+        for run in (*others, results):
+            known = [language for language in languages if language in run["scores"].get(split, {})]
+            averages.append(_average_cell(run, split, known, metric) if known else "–")
         differences = [_mean_difference(run, results, split, languages, metric) for run in others]
         rows.append(["**average**", *averages, *differences])
     return _markdown(rows)
+
+
+def _without_common_beginning(names: list[str]) -> list[str]:
+    """Names of runs without the words that all of them begin with, as the model and the corpus; words end in `-`."""
+    words = [name.split("-") for name in names]
+    common = 0
+    while len({tuple(of_name[: common + 1]) for of_name in words}) == 1 and common + 1 < min(map(len, words)):
+        common += 1
+    return ["-".join(of_name[common:]) for of_name in words]
 
 
 def _mean_difference(

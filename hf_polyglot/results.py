@@ -308,7 +308,7 @@ def joined_seeds(runs: Sequence[Mapping[str, Any]], *, name: str, command: str) 
         name (`str`):
             Of all of them together.
         command (`str`):
-            The command line that joins them.
+            The command lines that repeat and join them.
 
     Returns:
         `dict`: scores over all seeds in the order given; the best seed by development sets, unless every language has

@@ -44,11 +44,9 @@ def main(arguments: JoinArguments) -> dict[str, Any]:
 def join(runs: list[Path], output: Path) -> dict[str, Any]:
     """One run in the folder `output`, from the runs in these."""
     results = [read_results(run) for run in runs]
-    joined = joined_seeds(
-        results,
-        name=output.name,
-        command=shlex.join(["python", "recipes/join_seeds.py", *map(str, runs), "--output_dir", str(output)]),
-    )
+    join_command = shlex.join(["python", "recipes/join_seeds.py", *map(str, runs), "--output_dir", str(output)])
+    commands = [*(result["command"] for result in results), join_command]
+    joined = joined_seeds(results, name=output.name, command=" && ".join(commands))
     counts = joined_seed_counts([read_sentence_counts(run) for run in runs], output.name)
     if joined.get("one_model_per_language"):
         for language in joined["data"]:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from hf_polyglot.analysis.prediction_files import counts_of_prediction_files
 from hf_polyglot.data.corpora import fingerprint, load_corpora
 from hf_polyglot.data.demo import DEMO_FOLDER
-from hf_polyglot.result_tables import comparison_table, differences_table, results_table
+from hf_polyglot.result_tables import comparison_table, differences_table, progress_table, results_table
 from hf_polyglot.results import read_results
 from hf_polyglot.sentence_counts import SentenceCounts, read_sentence_counts, write_sentence_counts
 from hf_polyglot.training.command_line import parse_recipe
@@ -143,6 +143,7 @@ def test_seeds_trained_side_by_side_are_joined_to_what_one_command_gives(tmp_pat
             key: one_command[key] for key in one_command if key not in varying
         }
         assert results_table(joined) in output
+        assert joined["command"].count("recipes/byte_crf.py") == 2
         assert len(read_sentence_counts(tmp_path / f"{name}-joined").counts["test"]["swa"]) == 2
         with pytest.raises(AssertionError, match=r"holds a run already; expected a new folder"):
             run("join_seeds.py", *apart, "--output_dir", tmp_path / f"{name}-joined")
@@ -494,9 +495,17 @@ def test_every_command_of_the_readme_runs(tmp_path):
 
 def test_the_tables_of_the_readme_are_those_of_its_results():
     readme = (ROOT / "README.md").read_text()
-    tables = re.findall(r"<!-- (results|differences): (.+?) -->\n(.*?)\n<!-- end", readme, flags=re.DOTALL)
+    tables = re.findall(r"<!-- (\w+): (.+?) -->\n(.*?)\n<!-- end", readme, flags=re.DOTALL)
 
     assert tables
     for kind, sources, table in tables:
-        first, *others = [read_results(ROOT / source) for source in sources.split()]
-        assert table == (differences_table(first, others) if kind == "differences" else results_table(first))
+        if kind == "comparison":
+            made = comparison_table(json.loads((ROOT / sources).read_text()))
+        else:
+            first, *others = [read_results(ROOT / source) for source in sources.split()]
+            made = {
+                "results": lambda first: results_table(first),
+                "differences": lambda first, *others: differences_table(first, others),
+                "progress": lambda *runs: progress_table(runs[:-1], runs[-1]),
+            }[kind](first, *others)
+        assert table == made
