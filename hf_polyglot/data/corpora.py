@@ -5,13 +5,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value, load_dataset
 
 from hf_polyglot.data.conll import read_conll
+from hf_polyglot.data.corpus_cache import cache_folder, read_corpora, write_corpora
 from hf_polyglot.data.corpus_report import CorpusReport, SplitReport
 from hf_polyglot.data.tagged_sentences import (
     ENTITY_TYPE,
@@ -36,6 +37,8 @@ SPLIT_OF_NAME = {name: split for split, names in SPLIT_NAMES.items() for name in
 COLUMN_FILES = (".txt", ".tsv", ".conll", ".conllu", ".conllup", ".iob", ".iob1", ".iob2", ".bio", ".bioes")
 # If sentences are longer than this on average, their borders are probably missing.
 WORDS_OF_A_LONG_SENTENCE = 200
+# Smaller corpora are read as fast as they are found in the cache.
+CACHED_BYTES = 100_000
 HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(:[\w.-]+)?")
 
 Source = str | Path | Mapping[str, str | Path]
@@ -351,7 +354,8 @@ def load_corpora(
 
     Data that cannot be read raise `CorpusFormatError`, which names file and line, or data set and row. A path that
     does not exist raises `FileNotFoundError`; a split that comes twice, a failing `load_dataset` or a wrong argument
-    raises `ValueError`.
+    raises `ValueError`. What is read from files is kept in the cache of `datasets`, by their content, and mapped into
+    memory.
 
     Args:
         sources (`Mapping[str, str | Path | Mapping[str, str | Path]]`):
@@ -384,10 +388,21 @@ def load_corpora(
     type_map = type_map or {}
     _check_arguments(sources, type_map, scheme, source_scheme, task)
     reading = _Reading(task, separator, token_column, tag_column, source_scheme)
+    files_of = {language: _files_of(language, source) for language, source in sources.items()}
+    every_file = [path for files in files_of.values() for path in files.values()]
+    folder = None
+    if all(files_of.values()) and sum(path.stat().st_size for path in every_file) >= CACHED_BYTES:
+        names = {language: {split: str(path) for split, path in files.items()} for language, files in files_of.items()}
+        arguments = [list(names.items()), list(type_map.items()), scheme, asdict(reading), list(known_labels)]
+        folder = cache_folder(every_file, arguments, Path(__file__))
+        found = read_corpora(folder)
+        if found is not None:
+            return LoadedCorpora(*found)
+
     read: dict[str, dict[str, _Split]] = {}
     notes = []
     for language, source in sources.items():
-        files = _files_of(language, source)
+        files = files_of[language]
         if files:
             read[language] = {split: _read_file(path, reading) for split, path in files.items()}
         else:
@@ -414,4 +429,9 @@ def load_corpora(
         for language, splits in read.items()
     }
     notes += _notes(reports, type_map, task)
-    return LoadedCorpora(corpora, CorpusReport(task, labels, reports, notes))
+    loaded = LoadedCorpora(corpora, CorpusReport(task, labels, reports, notes))
+    if folder is not None:
+        write_corpora(folder, *loaded)
+        found = read_corpora(folder)
+        return loaded if found is None else LoadedCorpora(*found)
+    return loaded

@@ -4,7 +4,6 @@ A checkpoint is whole when `checkpoint_files.json` lies in it, written last, and
 digest that it lists. A folder without it is what a run left that was killed while it wrote.
 """
 
-import hashlib
 import json
 import re
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
+from huggingface_hub.utils.sha import sha_fileobj
 from transformers import TrainerCallback, TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
@@ -174,10 +174,7 @@ def file_digest(path: Path) -> str:
             The file.
     """
     with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-        return digest.hexdigest()
+        return sha_fileobj(file).hex()
 
 
 class StopOnSignal(TrainerCallback):
