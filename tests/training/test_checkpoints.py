@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from hf_polyglot.training import trainer as trainer_module
 from hf_polyglot.training.checkpoints import CHECKPOINT_FILES, last_whole_checkpoint, seal_checkpoint
+from tests.fresh_process import run_program
 from tests.models.tiny_models import tiny_byte_crf, tiny_slicer
 
 from .kill_and_resume import kill_and_resume
@@ -99,6 +100,41 @@ def test_a_signal_leaves_a_checkpoint_from_which_training_ends_as_if_undisturbed
     assert history(resumed) == history(whole)
     assert 0 < resumed.seconds_before < resumed.seconds_trained() < resumed.seconds_before + 60
     assert resumed.state.best_global_step == whole.state.best_global_step
+
+
+STOP_ONE_OF_TWO = """
+import os, signal, sys
+from tests.models.tiny_models import tiny_byte_crf
+from tests.training.test_checkpoints import WithinStep
+from tests.training.test_trainer import trainer_of
+mode, folder = sys.argv[1:]
+trainer = trainer_of(tiny_byte_crf, folder, num_train_epochs=3, load_best_model_at_end=False)
+if mode == "stop" and trainer.args.process_index == 1:
+    trainer.add_callback(WithinStep(4, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+try:
+    trainer.train(resume_from_checkpoint=mode == "resume")
+except KeyboardInterrupt as interruption:
+    sys.exit(str(interruption))
+trainer.save_model(folder)
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_of_two_processes_stops_both_behind_the_same_step(tmp_path):
+    program = tmp_path / "train.py"
+    program.write_text(STOP_ONE_OF_TWO)
+
+    whole = run_program(program, "whole", tmp_path / "whole", processes=2)
+    stopped = run_program(program, "stop", tmp_path / "stopped", processes=2)
+    checkpoint, skipped = last_whole_checkpoint(tmp_path / "stopped")
+    resumed = run_program(program, "resume", tmp_path / "stopped", processes=2)
+
+    assert (whole.returncode, stopped.returncode, resumed.returncode) == (0, 1, 0), stopped.stderr[-2000:]
+    assert "Training was stopped behind step 4." in stopped.stderr
+    assert (checkpoint, skipped) == (tmp_path / "stopped" / "checkpoint-4", [])
+    expected, found = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stopped"))
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=0)
 
 
 def test_a_resumed_run_stops_early_where_the_undisturbed_one_does(tmp_path):
