@@ -197,15 +197,16 @@ if trainer.is_world_process_zero():
 """
 
 
-# One of each kind: the variants of a model share all that several processes could change.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("byte_crf_of_languages", {}),
-        ("charner", {}),
+        *((name, {}) for name in TINY_MODELS),
+        ("byte_crf", {"sampling": "alpha", "alpha": 0.3}),
+        ("byte_crf", {"sampling": "uniform"}),
+        ("byte_crf", {"sampling": "unimax", "unimax_max_epochs": 3}),
+        ("byte_crf", {"gradient_accumulation_steps": 2}),
         ("encoder_crf", {"sampling": "dynamic", "batch_languages": "single", "num_train_epochs": 3}),
-        ("slicer", {}),
     ],
 )
 def test_two_processes_give_the_weights_and_metrics_of_one(name, settings, tmp_path):
