@@ -16,6 +16,7 @@ Importing the package registers its models with `AutoConfig`, `AutoModel`, `Auto
     hf_polyglot.auto_classes  registration with transformers
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from hf_polyglot.auto_classes import register_when_imported
@@ -66,11 +67,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "models":
+        return importlib.import_module("hf_polyglot.models")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from hf_polyglot import models
-
-    return getattr(models, name)
+    return getattr(importlib.import_module("hf_polyglot.models"), name)
 
 
 def __dir__() -> list[str]:

@@ -8,6 +8,7 @@ classes, at once if they are there already.
 """
 
 import contextlib
+import importlib
 import importlib.abc
 import importlib.machinery
 import sys
@@ -16,12 +17,16 @@ from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
+# By the beginning of the names of configuration, model and tagger.
+KINDS = ("ByteCRF", "ByteToSpan", "CharNER", "EncoderCRF", "Slicer")
+
 
 def register_configurations() -> None:
     """Tell `AutoConfig` of the configurations."""
     from transformers import AutoConfig
 
-    for config, _, _ in _classes():
+    for kind in KINDS:
+        config = _class(f"{kind}Config")
         AutoConfig.register(config.model_type, config, exist_ok=True)
 
 
@@ -29,40 +34,26 @@ def register_tokenizers() -> None:
     """Tell `AutoTokenizer` which models have a tokenizer of this package; all others have that of their encoder."""
     from transformers import AutoTokenizer
 
-    from hf_polyglot.models import ByteCRFConfig, ByteToSpanConfig, CharNERConfig, SpellingTokenizer
-
-    for config in (ByteCRFConfig, ByteToSpanConfig, CharNERConfig):
-        AutoTokenizer.register(config, SpellingTokenizer, exist_ok=True)
+    for kind in ("ByteCRF", "ByteToSpan", "CharNER"):
+        AutoTokenizer.register(_class(f"{kind}Config"), _class("SpellingTokenizer"), exist_ok=True)
 
 
 def register_models() -> None:
     """Tell `AutoModel`, `AutoModelForTokenClassification` and `AutoModelForSeq2SeqLM` of the models."""
     from transformers import AutoModel, AutoModelForSeq2SeqLM, AutoModelForTokenClassification
 
-    from hf_polyglot.models import ByteToSpanConfig, ByteToSpanForConditionalGeneration
-
-    for config, model, tagger in _classes(with_models=True):
-        AutoModel.register(config, model, exist_ok=True)
+    writer = _class("ByteToSpanForConditionalGeneration")
+    for kind in KINDS:
+        config = _class(f"{kind}Config")
+        AutoModel.register(config, _class(f"{kind}Model"), exist_ok=True)
         # Byte-to-Span writes spans, not labels of words, but is a tagger to all who load one.
+        tagger = writer if kind == "ByteToSpan" else _class(f"{kind}ForTokenClassification")
         AutoModelForTokenClassification.register(config, tagger, exist_ok=True)
-    AutoModelForSeq2SeqLM.register(ByteToSpanConfig, ByteToSpanForConditionalGeneration, exist_ok=True)
+    AutoModelForSeq2SeqLM.register(_class("ByteToSpanConfig"), writer, exist_ok=True)
 
 
-def _classes(with_models: bool = False) -> list[tuple[Any, Any, Any]]:
-    """Configuration, model and tagger of each kind; without models, which take longer to import, `None` for them."""
-    from hf_polyglot import models
-
-    names = (
-        ("ByteCRFConfig", "ByteCRFModel", "ByteCRFForTokenClassification"),
-        ("ByteToSpanConfig", "ByteToSpanModel", "ByteToSpanForConditionalGeneration"),
-        ("CharNERConfig", "CharNERModel", "CharNERForTokenClassification"),
-        ("EncoderCRFConfig", "EncoderCRFModel", "EncoderCRFForTokenClassification"),
-        ("SlicerConfig", "SlicerModel", "SlicerForTokenClassification"),
-    )
-    return [
-        (getattr(models, config), *(getattr(models, name) if with_models else None for name in others))
-        for config, *others in names
-    ]
+def _class(name: str) -> Any:
+    return getattr(importlib.import_module("hf_polyglot.models"), name)
 
 
 STEPS: dict[str, Callable[[], None]] = {
@@ -75,9 +66,8 @@ STEPS: dict[str, Callable[[], None]] = {
 def register_when_imported() -> None:
     """Register with the auto classes that are imported now, and with the others behind their import."""
     finder = _Finder()
-    finder.register_with_imported()
-    if finder.waiting:
-        sys.meta_path.insert(0, finder)
+    sys.meta_path.insert(0, finder)
+    finder.register()
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -90,6 +80,8 @@ class _Finder(importlib.abc.MetaPathFinder):
 
     def __init__(self):
         self.waiting = dict(STEPS)
+        self.unfinished: set[str] = set()
+        self.lock = threading.Lock()
         self.thread = threading.local()
 
     def find_spec(
@@ -101,42 +93,40 @@ class _Finder(importlib.abc.MetaPathFinder):
         specs = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((spec for spec in specs if spec is not None), None)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader, self)
+            load = spec.loader.exec_module
+
+            def load_and_register(module: ModuleType) -> None:
+                with self.importing(fullname):
+                    load(module)
+
+            spec.loader.exec_module = load_and_register  # type: ignore[method-assign]  # of this loader alone
         return spec
 
     @contextlib.contextmanager
-    def importing(self) -> Iterator[None]:
-        """While a module is imported; registers behind the outermost one."""
+    def importing(self, name: str) -> Iterator[None]:
+        """While this module is imported; registers behind the outermost one, even if that fails."""
         depth = getattr(self.thread, "depth", 0)
         self.thread.depth = depth + 1
+        self.unfinished.add(name)
         try:
             yield
         finally:
+            self.unfinished.discard(name)
             self.thread.depth = depth
-        if depth == 0:
-            self.register_with_imported()
+            if depth == 0:
+                self.register()
 
-    def register_with_imported(self) -> None:
-        for module in [module for module in self.waiting if module in sys.modules]:
-            register = self.waiting.pop(module, None)
-            if register is not None:  # to register imports, and may have come here before
-                register()
-        if not self.waiting and self in sys.meta_path:
-            sys.meta_path.remove(self)
-
-
-class _Loader(importlib.abc.Loader):
-    """Loads a module as its own loader does, which it leaves in its place, and tells the finder."""
-
-    def __init__(self, loader: Any, finder: _Finder):
-        self.loader, self.finder = loader, finder
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        return self.loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        if module.__spec__ is not None:
-            module.__spec__.loader = self.loader
-        module.__loader__ = self.loader
-        with self.finder.importing():
-            self.loader.exec_module(module)
+    def register(self) -> None:
+        """Register with all that are imported; what fails or is interrupted is tried again behind the next import."""
+        # To register imports, which comes here again. To wait for another thread that registers could be for ever: it
+        # may wait for a module that this one imports.
+        if not self.lock.acquire(blocking=False):
+            return
+        try:
+            while due := [name for name in self.waiting if name in sys.modules and name not in self.unfinished]:
+                self.waiting[due[0]]()
+                del self.waiting[due[0]]
+            if not self.waiting and self in sys.meta_path:
+                sys.meta_path.remove(self)
+        finally:
+            self.lock.release()

@@ -14,6 +14,7 @@ import pytest
 
 import hf_polyglot
 import hf_polyglot.models
+from hf_polyglot import auto_classes
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -35,6 +36,7 @@ LAYERS = [
     {"results"},
     {"span_metrics"},
     {"data"},
+    {"auto_classes"},
     {"models"},
 ]
 # Third-party imports of models/ that hold wherever transformers is installed: it needs all but torch itself.
@@ -334,10 +336,6 @@ def test_importing_changes_nothing_outside_the_package():
 REGISTER_PROGRAM = """
 import sys
 import transformers
-before = set(sys.modules)
-import hf_polyglot
-heavy = {"torch", "datasets", "evaluate", "peft", "matplotlib", "numba", "accelerate"}
-assert not heavy & (set(sys.modules) - before)
 FIRST
 from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM, AutoModelForTokenClassification, AutoTokenizer
 import hf_polyglot.models as models
@@ -358,19 +356,63 @@ assert TOKENIZER_MAPPING[models.CharNERConfig] is models.SpellingTokenizer
 assert not [finder for finder in sys.meta_path if type(finder).__module__ == "hf_polyglot.auto_classes"]
 assert not {"evaluate", "matplotlib"} & set(sys.modules)
 """
+NOTHING_HEAVY = """import hf_polyglot
+heavy = {"torch", "datasets", "evaluate", "peft", "matplotlib", "numba", "accelerate"}
+assert not heavy & set(sys.modules)
+assert hf_polyglot.models.crf.LinearChainCRF is hf_polyglot.LinearChainCRF
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "first",
-    ["from transformers import AutoTokenizer", "from transformers import Trainer", "hf_polyglot.CharNERConfig()"],
+    [
+        "import hf_polyglot; from transformers import AutoTokenizer",
+        "import hf_polyglot; from transformers import Trainer",
+        NOTHING_HEAVY + "hf_polyglot.CharNERConfig()",
+        "from transformers import AutoModelForTokenClassification; import hf_polyglot",
+    ],
+    ids=["tokenizers first", "trainer first", "own classes first", "package last"],
 )
-def test_models_are_registered_whatever_is_imported_first_and_nothing_heavy_before(first):
+def test_models_are_registered_whatever_is_imported_first(first):
     program = REGISTER_PROGRAM.replace("FIRST", first)
 
     result = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
 
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("package", [hf_polyglot, hf_polyglot.models], ids=lambda package: package.__name__)
+def test_all_names_of_the_package_are_there(package):
+    assert all(hasattr(package, name) for name in package.__all__)
+    assert set(package.__all__) <= set(dir(package))
+
+
+@pytest.mark.slow
+def test_modules_run_as_programs():
+    command = [sys.executable, "-W", "ignore", "-m", "hf_polyglot.model_card", "--help"]
+
+    assert subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=True).stdout
+
+
+def test_a_registration_that_is_interrupted_is_tried_again(monkeypatch):
+    tried = []
+
+    def register():
+        tried.append(len(tried))
+        if len(tried) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(auto_classes, "STEPS", {"json": register, "no.such.module": register})
+    finder = auto_classes._Finder()
+    with pytest.raises(KeyboardInterrupt):
+        finder.register()
+
+    with finder.importing("some.module"), finder.importing("json"):
+        pass  # json is there, and so it is registered, but not before the outermost import ends
+
+    assert tried == [0, 1]
+    assert list(finder.waiting) == ["no.such.module"]
 
 
 def test_unknown_names_are_no_part_of_the_package():

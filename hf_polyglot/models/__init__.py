@@ -39,6 +39,8 @@ _MODULE_OF = {
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULE_OF.values():
+        return importlib.import_module(f".{name}", __name__)
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
