@@ -56,7 +56,7 @@ DESCRIPTIONS = ("source", "license")
 CHANGE_NOTHING_LEARNED = (
     "output_dir", "resume_from_checkpoint", "disable_tqdm", "push_to_hub", "hub_model_id", "hub_private_repo",
     "corpora", "languages", "compare", "data_source", "data_license", "use_cpu", "dataloader_pin_memory",
-    "dataloader_num_workers", "per_device_eval_batch_size", "save_total_limit",
+    "dataloader_num_workers", "per_device_eval_batch_size", "save_total_limit", "report_to", "run_name",
 )  # fmt: skip
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate")
@@ -108,9 +108,15 @@ def read_results(path: str | Path) -> dict[str, Any]:
             The file, or the folder that holds `results.json`.
 
     Raises:
+        FileNotFoundError: if there is no such file.
         ValueError: if the file is not JSON, or if a key is missing or holds something unexpected.
     """
     path = results_file(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"No results at `{path}`; expected the folder of a run that has ended, or its results.json. Correct the "
+            "path."
+        )
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
         check_results(results)
@@ -312,39 +318,34 @@ def joined_seeds(runs: Sequence[Mapping[str, Any]], *, name: str, command: str) 
 
     Returns:
         `dict`: scores over all seeds in the order given; the best seed by development sets, unless every language has
-        a model of its own, with what its model started from; seconds are the sum, memory the largest.
-
-    Raises:
-        ValueError: if there is no run, if two have the same seed, or if they are of different models or data.
+        a model of its own, with what its model started from; seconds are the sum, memory the largest. Runs that
+        differ in more than their seeds raise `ValueError`.
     """
-    seeds = [seed for run in runs for seed in run["seeds"]]
-    if not runs or len(set(seeds)) < len(seeds):
-        raise ValueError(f"The seeds of the runs are {seeds}; expected each once. Give every run once.")
-    for key in ("model_type", "regime", "data", "arguments", "examples_drawn", "scores", "before", "adam_state"):
-        kinds = {_kind_of(run, key) for run in runs}
-        if len(kinds) > 1:
-            raise ValueError(
-                f"`{key}` differs between {', '.join(run['name'] for run in runs)}; expected runs that differ in "
-                "their seeds. Train them with the same arguments but `seeds`."
-            )
-    first = runs[0]
+    _check_that_seeds_differ(runs)
+    first, seeds = runs[0], [seed for run in runs for seed in run["seeds"]]
     scores = aggregate_scores([_of_seed(run["scores"], index) for run in runs for index in range(len(run["seeds"]))])
+    best_seed, best = None, first
+    if not first.get("one_model_per_language"):
+        dev = scores["validation"].get("average_source", scores["validation"]["average"])
+        values = dev["f1" if "f1" in dev else "accuracy"]["values"]
+        best_seed = seeds[max(range(len(seeds)), key=values.__getitem__)]
+        best = next(run for run in runs if best_seed in run["seeds"])
     joined = {
-        **first,
+        **best,
         "name": name,
         "command": command,
-        "arguments": {**first["arguments"], "seeds": seeds},
+        "arguments": {**best["arguments"], "seeds": seeds},
         "seeds": seeds,
+        "best_seed": best_seed,
+        "device": {**best["device"], "name": " and ".join(dict.fromkeys(run["device"]["name"] for run in runs))},
+        "versions": {
+            package: " and ".join(dict.fromkeys(str(run["versions"].get(package)) for run in runs))
+            for package in best["versions"]
+        },
         "seconds": round(sum(run["seconds"] for run in runs), 1),
         "peak_memory_bytes": max(run["peak_memory_bytes"] for run in runs),
         "scores": scores,
     }
-    if not first.get("one_model_per_language"):
-        dev = scores["validation"].get("average_source", scores["validation"]["average"])
-        metric = "f1" if "f1" in dev else "accuracy"
-        joined["best_seed"] = seeds[max(range(len(seeds)), key=lambda index: dev[metric]["values"][index])]
-        best = next(run for run in runs if joined["best_seed"] in run["seeds"])
-        joined |= {key: best[key] for key in ("base_model", "base_model_sha256") if key in best}
     if "examples_drawn" in first:
         joined["examples_drawn"] = {
             language: [number for run in runs for number in run["examples_drawn"][language]]
@@ -352,30 +353,65 @@ def joined_seeds(runs: Sequence[Mapping[str, Any]], *, name: str, command: str) 
         }
     if "adam_state" in first:
         joined["adam_state"] = _joined_adam_states([run["adam_state"] for run in runs])
-    if "before" in first and any(run["base_model"] != first["base_model"] for run in runs):
-        # The model before is another one for every run, and each of its seeds started from it.
-        joined["before"] = aggregate_scores([_of_seed(run["before"], 0) for run in runs for _ in run["seeds"]])
+    if "before" in first and len({(run["base_model"], run.get("base_model_sha256")) for run in runs}) > 1:
+        # Each seed has its own model before, be it that of all seeds of its run.
+        joined["before"] = aggregate_scores([
+            _of_seed(run["before"], index if _num_models(run["before"]) > 1 else 0)
+            for run in runs
+            for index in range(len(run["seeds"]))
+        ])
     return joined
 
 
-def _kind_of(run: Mapping[str, Any], key: str) -> str | None:
-    """What has to be the same in `run[key]` of all runs that differ in their seeds, as text."""
-    value: Any = run.get(key)
-    if key == "data":
-        value = {
-            language: {
-                split: of_split["fingerprint"] for split, of_split in splits.items() if split not in DESCRIPTIONS
-            }
+def _check_that_seeds_differ(runs: Sequence[Mapping[str, Any]]) -> None:
+    """
+    Refuse runs that differ in more than their seeds, or not in these.
+
+    Raises:
+        ValueError: if there is no run, if two have the same seed, or if they differ in anything that is learned from.
+    """
+    seeds = [seed for run in runs for seed in run["seeds"]]
+    if not runs or len(set(seeds)) < len(seeds):
+        raise ValueError(f"The seeds of the runs are {seeds}; expected each once. Give every run once.")
+    first = runs[0]
+    for run in runs[1:]:
+        ours, theirs = _what_was_learned_from(first), _what_was_learned_from(run)
+        different = [
+            f"{key} {ours.get(key)} and {theirs.get(key)}"
+            for key in {**ours, **theirs}
+            if ours.get(key) != theirs.get(key)
+        ]
+        if different:
+            raise ValueError(
+                f"The runs {first['name']} (seeds {first['seeds']}) and {run['name']} (seeds {run['seeds']}) differ: "
+                f"{'; '.join(different)}. Expected the same but for their seeds. Train them so."
+            )
+
+
+def _what_was_learned_from(run: Mapping[str, Any]) -> dict[str, Any]:
+    """All that has to be the same in runs that differ in their seeds."""
+    free = (*CHANGE_NOTHING_LEARNED, "seeds", "seed", "model")  # each may have its own model to continue
+    return {
+        "model_type": run["model_type"],
+        "regime": run["regime"],
+        **{name: value for name, value in run["arguments"].items() if name not in free},
+        **{
+            f"{split} data of {language}": of_split["fingerprint"]
             for language, splits in run["data"].items()
-        }
-    elif key == "arguments":
-        free = (*CHANGE_NOTHING_LEARNED, "seeds", "model")  # each may have its own model to continue
-        value = {name: given for name, given in value.items() if name not in free}
-    elif key in ("scores", "before") and value is not None:
-        value = {split: sorted(of_split) for split, of_split in value.items()}
-    elif key not in ("model_type", "regime"):
-        return None if value is None else "given"
-    return json.dumps(value, sort_keys=True)
+            for split, of_split in splits.items()
+            if split not in DESCRIPTIONS
+        },
+        "scores": {split: sorted(languages) for split, languages in run["scores"].items()},
+        "state before": "before" in run,
+        "Adam state": run.get("adam_state") is not None,
+    }
+
+
+def _num_models(scores: Mapping[str, Any]) -> int:
+    """How many models these scores are of."""
+    while "values" not in scores:
+        scores = next(iter(scores.values()))
+    return len(scores["values"])
 
 
 def _joined_adam_states(states: Sequence[Mapping[str, list[str]] | None]) -> dict[str, list[str]] | None:
@@ -392,10 +428,9 @@ def _joined_scores(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     first = next(iter(runs))
     joined = {}
     for split, of_first in runs[first].items():
-        num_models = next(len(score["values"]) for score in of_first[first].values() if "values" in score)
         joined[split] = aggregate_scores([
             _with_average({language: _of_seed(scores[split][language], index) for language, scores in runs.items()})
-            for index in range(num_models)
+            for index in range(_num_models(of_first))
         ])
     return joined
 
@@ -407,7 +442,16 @@ def _with_average(languages: dict[str, dict[str, Any]]) -> dict[str, dict[str, A
 
 
 def _of_seed(scores: Mapping[str, Any], index: int) -> dict[str, Any]:
-    """The numbers of one seed in scores that `aggregate_scores` made."""
+    """
+    The numbers of one seed in scores that `aggregate_scores` made.
+
+    Raises:
+        ValueError: if the scores of the single seeds were not kept.
+    """
+    if scores.keys() >= {"mean", "std"}:
+        raise ValueError(
+            f"The scores are {dict(scores)}; expected `values` of each seed. Train again, which keeps them."
+        )
     return {
         key: value["values"][index] if "values" in value else _of_seed(value, index) for key, value in scores.items()
     }

@@ -88,4 +88,4 @@ def main(arguments: CompareArguments) -> dict[str, Any]:
 
 if __name__ == "__main__":
     argv = sys.argv[1:]
-    main(*parse_recipe(CompareArguments, argv=["--systems", *argv] if argv and argv[0][0] != "-" else argv))
+    main(*parse_recipe(CompareArguments, argv=["--systems", *argv] if argv and not argv[0].startswith("-") else argv))

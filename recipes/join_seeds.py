@@ -36,6 +36,8 @@ def main(arguments: JoinArguments) -> dict[str, Any]:
     output = Path(arguments.output_dir)
     if (output / "results.json").exists():
         raise ValueError(f"`output_dir` is {output}, which holds a run already; expected a new folder. Name another.")
+    if files := [run for run in arguments.runs if Path(run).is_file()]:
+        raise ValueError(f"{', '.join(files)}: a file; expected the folder of a run, with its model. Give the folder.")
     results = join([Path(run) for run in arguments.runs], output)
     print(f"{results_table(results)}\n\nModel, results.json and card: {output}")
     return results
@@ -62,4 +64,4 @@ def join(runs: list[Path], output: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     argv = sys.argv[1:]
-    main(*parse_recipe(JoinArguments, argv=["--runs", *argv] if argv and argv[0][0] != "-" else argv))
+    main(*parse_recipe(JoinArguments, argv=["--runs", *argv] if argv and not argv[0].startswith("-") else argv))

@@ -56,11 +56,14 @@ TAGGED_WORD = re.compile(r"\S+\s(.*\s)?(O|[BIES]-\S+)\s*")
 
 def is_column_file(path: str) -> bool:
     """Whether the file is one of words, by its name or by the tags behind the first twenty of them."""
-    if path == "-" or Path(path).suffix in (".conll", ".conllu", ".iob2"):
-        return path != "-"
+    if path == "-" or not Path(path).is_file():  # what comes through a pipe can be read only once
+        return False
+    if Path(path).suffix in (".conll", ".conllu", ".iob2"):
+        return True
     with Path(path).open(encoding="utf-8-sig", errors="replace") as lines:
-        words = list(islice((line for line in lines if line.strip() and not line.startswith("#")), 20))
-    return bool(words) and all(TAGGED_WORD.fullmatch(line) for line in words)
+        words = list(islice((line for line in lines if line.strip() and not line.startswith(("#", "-DOCSTART-"))), 20))
+    same_columns = len({len(line.split()) for line in words}) == 1
+    return len(words) > 1 and same_columns and all(TAGGED_WORD.fullmatch(line) for line in words)
 
 
 def texts_or_words(arguments: PredictArguments) -> Iterator[str | list[str]]:
@@ -78,6 +81,8 @@ def texts_or_words(arguments: PredictArguments) -> Iterator[str | list[str]]:
 def main(arguments: PredictArguments) -> None:
     if arguments.input_format is None:
         arguments = replace(arguments, input_format="conll" if is_column_file(arguments.input) else "text")
+        if arguments.input_format == "conll":
+            print(f"{arguments.input} is read as a column file; --input_format text reads its lines.", file=sys.stderr)
     tag = pipeline(hf_polyglot.inference.pipeline.TASK, model=checked_model_name(arguments.model))
     inputs = texts_or_words(arguments)
     settings = {

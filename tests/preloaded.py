@@ -1,9 +1,7 @@
-"""What the server of `tests.fresh_process` imports before it forks: all that is slow to import."""
+"""What the server of `tests.fresh_process` imports before it forks: libraries, and nothing of the package itself."""
 
+import datasets  # noqa: F401
 import torch
-
-import hf_polyglot.training.from_scratch  # noqa: F401
-import hf_polyglot.training.recipe_encoders  # noqa: F401
-import hf_polyglot.training.segment_trainer  # noqa: F401
+from transformers import AutoModelForTokenClassification, AutoTokenizer, Trainer, pipeline  # noqa: F401
 
 torch.set_num_threads(1)

@@ -246,10 +246,10 @@ def test_runs_of_different_seeds_are_not_joined():
     ("changes", "message"),
     [
         ({"seeds": [43, 44]}, r"The seeds of the runs are \[42, 43, 43, 44\]; expected each once"),
-        ({"regime": "standard"}, "`regime` differs"),
-        ({"arguments": {"slice_width": 2}}, "`arguments` differs"),
-        ({"data": {}}, "`data` differs"),
-        ({"before": {"test": {}}}, "`before` differs"),
+        ({"regime": "standard"}, "differ: regime zero-shot and standard"),
+        ({"arguments": {"slice_width": 2}}, "differ: slice_width 8 and 2. Expected the same"),
+        ({"data": {}}, "differ: train data of eng 5d41402a and None"),
+        ({"before": {"test": {}}}, "differ: state before False and True"),
     ],
 )
 def test_only_runs_that_differ_in_their_seeds_are_joined(changes, message):
@@ -258,19 +258,27 @@ def test_only_runs_that_differ_in_their_seeds_are_joined(changes, message):
 
 
 def test_the_models_before_are_those_of_each_seed_where_each_started_from_its_own():
+    def metrics(f1):
+        return {name: {"mean": f1, "std": 0, "values": [f1]} for name in ("precision", "recall", "f1")}
+
     def continued(seed, base_model):
-        before = {"test": {"yor": {"f1": {"mean": 50.0 + seed, "std": 0, "values": [50.0 + seed]}}}}
-        of_seed = {"yor": {"f1": {"mean": 60.0 + seed, "std": 0, "values": [60.0 + seed]}}}
-        changes = {"regime": "continued", "seeds": [seed], "base_model": base_model, "before": before}
+        of_seed = {"yor": metrics(60.0 + seed)}
         scores = {"test": of_seed, "validation": {**of_seed, "average": of_seed["yor"]}}
-        return zero_shot_results(**changes, scores=scores)
+        changes = {"seeds": [seed], "base_model": base_model, "before": {"test": {"yor": metrics(50.0 + seed)}}}
+        return zero_shot_results(regime="continued", scores=scores, **changes)
 
     own = joined_seeds([continued(1, "polyglot-1"), continued(2, "polyglot-2")], name="own", command="")
     same = joined_seeds([continued(1, "polyglot"), continued(2, "polyglot")], name="same", command="")
+    elsewhere = [continued(seed, "polyglot") | {"base_model_sha256": f"{seed}"} for seed in (1, 2)]
+    three = joined_seeds([own, continued(3, "polyglot-3")], name="three", command="")
 
     assert (own["best_seed"], own["base_model"]) == (2, "polyglot-2")
     assert own["before"]["test"]["yor"]["f1"]["values"] == [51.0, 52.0]
-    assert same["before"]["test"]["yor"]["f1"]["values"] == [51.0]
+    assert len(same["before"]["test"]["yor"]["f1"]["values"]) == 1
+    other_weights = joined_seeds(elsewhere, name="elsewhere", command="")
+    assert other_weights["before"]["test"]["yor"]["f1"]["values"] == [51.0, 52.0]
+    assert three["before"]["test"]["yor"]["f1"]["values"] == [51.0, 52.0, 53.0]
+    check_results(three)
 
 
 def test_runs_of_a_task_without_spans_are_joined_like_others():

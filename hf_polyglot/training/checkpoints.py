@@ -99,7 +99,7 @@ def seconds_of_checkpoint(checkpoint: str | Path) -> float:
         checkpoint (`str` or `Path`):
             One that is whole.
     """
-    return _seal(checkpoint)["seconds"]
+    return _seal(checkpoint).get("seconds", 0.0)  # which the first versions did not write
 
 
 def last_whole_checkpoint(folder: str | Path) -> tuple[Path | None, list[str]]:

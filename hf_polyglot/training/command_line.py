@@ -58,7 +58,8 @@ def parse_recipe(*argument_classes: type, argv: Sequence[str] | None = None, **d
     )
     del rest  # holds nothing but `preset`
     if unknown:
-        parser.error(f"unknown: {' '.join(unknown)}. --help lists what there is.")
+        help_flag = "--help_all" if "--help_all" in parser.format_usage() else "--help"
+        parser.error(f"unknown: {' '.join(unknown)}. {help_flag} lists what there is.")
     return tuple(parsed)
 
 
@@ -125,7 +126,7 @@ def _is_refusal(trace: TracebackType | None) -> bool:
 
 def checked_model_name(name: str) -> str:
     """
-    The folder or Hub id of a model, unless it can only be meant as a folder and there is none.
+    The folder or Hub id of a model, unless it looks like a folder and there is none.
 
     A missing folder would be looked for on the Hub, which takes a while and ends in a misleading error.
 
@@ -141,7 +142,8 @@ def checked_model_name(name: str) -> str:
     if not path.exists() and (is_path or (str(path.parent) != "." and path.parent.is_dir())):
         raise ValueError(
             f"`{name}` does not exist; expected the folder of a model, or its Hub id, as `owner/name`. Correct the "
-            "path, which is relative to the current folder."
+            f"path, which is relative to the current folder; if the Hub's {name} is meant, go to a folder without "
+            f"{path.parent}."
         )
     return name
 

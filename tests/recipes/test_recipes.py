@@ -215,8 +215,10 @@ def test_predicting_keeps_every_text(trained, output_format):
     ("name", "text", "expected"),
     [
         ("test.txt", "Amina B-PER\nalifika O\n\n", True),
-        ("test.txt", "# a comment\nAmina\tNOUN\tB-PER\n", True),
+        ("test.txt", "# a comment\nAmina\tNOUN\tB-PER\nalifika\tVERB\tO\n", True),
         ("test.conllu", "1\tAmina\t_\tPROPN\n", True),
+        ("test.txt", "-DOCSTART- -X- O\n\nAmina NNP B-PER\nalifika VB O\n", True),
+        ("letters.txt", "Vitamini O\n", False),
         ("letters.txt", "Amina alifika Dar es Salaam.\nShe has type O\n", False),
         ("empty.txt", "", False),
     ],
@@ -224,7 +226,10 @@ def test_predicting_keeps_every_text(trained, output_format):
 def test_column_files_are_told_from_texts(name, text, expected, tmp_path):
     (tmp_path / name).write_text(text)
 
-    assert runpy.run_path(str(ROOT / "recipes" / "predict.py"))["is_column_file"](str(tmp_path / name)) is expected
+    is_column_file = runpy.run_path(str(ROOT / "recipes" / "predict.py"))["is_column_file"]
+
+    assert is_column_file(str(tmp_path / name)) is expected
+    assert not is_column_file("/dev/stdin")
 
 
 @pytest.mark.slow

@@ -10,7 +10,12 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from hf_polyglot.training import trainer as trainer_module
-from hf_polyglot.training.checkpoints import CHECKPOINT_FILES, last_whole_checkpoint, seal_checkpoint
+from hf_polyglot.training.checkpoints import (
+    CHECKPOINT_FILES,
+    last_whole_checkpoint,
+    seal_checkpoint,
+    seconds_of_checkpoint,
+)
 from tests.fresh_process import run_program
 from tests.models.tiny_models import tiny_byte_crf, tiny_slicer
 
@@ -90,6 +95,7 @@ def test_a_signal_leaves_a_checkpoint_from_which_training_ends_as_if_undisturbed
 
     with pytest.raises(KeyboardInterrupt, match=rf"stopped behind step {stop_at}\. .*-{stop_at}, .*checkpoint true"):
         interrupted.train()
+    seconds = seconds_of_checkpoint(tmp_path / "stopped" / f"checkpoint-{stop_at}")
     resumed = trainer_of(make_model, tmp_path / "stopped", **settings)
     resumed.train(resume_from_checkpoint=True)
 
@@ -98,7 +104,8 @@ def test_a_signal_leaves_a_checkpoint_from_which_training_ends_as_if_undisturbed
     for name, parameter in whole.model.named_parameters():
         torch.testing.assert_close(resumed.model.get_parameter(name), parameter, rtol=0, atol=0)
     assert history(resumed) == history(whole)
-    assert 0 < resumed.seconds_before < resumed.seconds_trained() < resumed.seconds_before + 60
+    assert resumed.seconds_before == seconds
+    assert resumed.seconds_trained() > resumed.seconds_before
     assert resumed.state.best_global_step == whole.state.best_global_step
 
 
