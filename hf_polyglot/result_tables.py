@@ -1,5 +1,6 @@
 """Markdown tables of runs, from their results.json and from comparisons of two."""
 
+import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
@@ -123,12 +124,14 @@ def progress_table(others: Sequence[Mapping[str, Any]], results: Mapping[str, An
 
 
 def _without_common_beginning(names: list[str]) -> list[str]:
-    """Names of runs without the words that all of them begin with, as the model and the corpus; words end in `-`."""
-    words = [name.split("-") for name in names]
+    """Names of runs without the words that all of them begin with, as model and corpus; words end in `-` or `_`."""
+    if len(set(names)) == 1:
+        return names
+    words = [re.findall(r"[^-_]+[-_]*", name) for name in names]
     common = 0
-    while len({tuple(of_name[: common + 1]) for of_name in words}) == 1 and common + 1 < min(map(len, words)):
+    while all(len(own) > common + 1 for own in words) and len({own[common].strip("-_") for own in words}) == 1:
         common += 1
-    return ["-".join(of_name[common:]) for of_name in words]
+    return ["".join(own[common:]) for own in words]
 
 
 def _mean_difference(
@@ -171,7 +174,7 @@ def comparison_table(comparison: Mapping[str, Any]) -> str:
     """
     level = comparison["confidence_level"]
     titles = ["Difference", f"{100 * level:g} % interval", "p bootstrap", "Holm", "p randomisation", "p sign"]
-    rows = [["Language", *comparison["systems"], *titles]]
+    rows = [["Language", *_without_common_beginning(comparison["systems"]), *titles]]
     together = {f"**{name}**": comparison[name] for name in ("pooled", "average") if name in comparison}
     for name, row in (comparison["languages"] | together).items():
         f1 = [f"{of_system:.2f}" for of_system in row["f1"]]

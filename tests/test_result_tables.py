@@ -153,12 +153,12 @@ def test_progress_is_shown_language_by_language_against_each_run():
 
 
 def test_names_of_runs_are_shown_without_what_they_all_begin_with():
-    names = ["byte_crf-masakhaner1-monolingual", "byte_crf-masakhaner1-continued_carry"]
+    names = ["byte_crf-masakhaner1-monolingual", "byte_crf-masakhaner1_carry-continued"]
     runs = [run_of_seeds(name, [50.0, 60.0]) for name in names]
 
     head, *_ = cells(progress_table(runs[:1], runs[1]))
 
-    assert head == ["Language", "monolingual", "continued_carry", "against monolingual"]
+    assert head == ["Language", "monolingual", "carry-continued", "against monolingual"]
 
 
 def compared(f1, interval, p_values, **language):

@@ -1,5 +1,6 @@
 """Every recipe runs as its README says, every preset parses, and every --help renders."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -19,9 +20,9 @@ from hf_polyglot.analysis.prediction_files import counts_of_prediction_files
 from hf_polyglot.data.corpora import fingerprint, load_corpora
 from hf_polyglot.data.demo import DEMO_FOLDER
 from hf_polyglot.result_tables import comparison_table, differences_table, progress_table, results_table
-from hf_polyglot.results import read_results
+from hf_polyglot.results import CHANGE_NOTHING_LEARNED, read_results
 from hf_polyglot.sentence_counts import SentenceCounts, read_sentence_counts, write_sentence_counts
-from hf_polyglot.training.command_line import parse_recipe
+from hf_polyglot.training.command_line import parse_recipe, with_preset
 from tests.fresh_process import run_program
 from tests.hub_server import FakeHub
 from tests.models.tiny_models import saved_encoder
@@ -444,6 +445,15 @@ def test_every_preset_parses(preset, monkeypatch):
 
     assert stopped.value.code == 0
     assert parsed[1].output_dir.startswith("runs/")
+    kept = ROOT / "model_cards" / f"{Path(parsed[1].output_dir).name}.json"
+    if kept.is_file():  # the kept result is what the preset makes
+        arguments = read_results(kept)["arguments"]
+        given = {name for flag in with_preset(["--preset", str(preset)]) if (name := flag.removeprefix("--")) != flag}
+        for name in given - set(CHANGE_NOTHING_LEARNED):
+            of_class = next(of_class for of_class in parsed if hasattr(of_class, name))
+            # The results have no arguments of the trainer that are the default.
+            default = next(field.default for field in dataclasses.fields(of_class) if field.name == name)
+            assert arguments.get(name, default) == getattr(of_class, name), name
 
 
 def commands_of_the_readme():
