@@ -91,10 +91,15 @@ def kill_and_resume(kills: int, processes: int, seed: int) -> bool:
         while killed < kills:
             shutil.rmtree(folder / "killed", ignore_errors=True)
             process = start(folder / "killed", processes, log)
-            while killed < kills and reached(folder / "killed", process, draw.randint(0, 8)):
+            is_at_its_end = False  # where it is killed once, and would otherwise be again and again
+            while killed < kills and not is_at_its_end and reached(folder / "killed", process, draw.randint(0, 8)):
+                is_at_its_end = (folder / "killed" / "model.safetensors").exists()
                 time.sleep(draw.uniform(0, 0.15))  # a step takes some hundredths of a second, a checkpoint too
                 kill(process)
                 killed += 1
+                steps = [_steps(path) for path in folder.glob("killed/seed-42/checkpoint-*/trainer_state.json")]
+                place = "at the end" if is_at_its_end else f"behind step {max(steps, default=0)}"
+                print(f"kill {killed} {place}", flush=True)
                 process = start(folder / "killed", processes, log)
             if process.wait() != 0:
                 print(log.read_text()[-3000:])
