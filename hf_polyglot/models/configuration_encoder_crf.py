@@ -2,8 +2,8 @@
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
 
+from .encoder_configuration import encoder_configuration
 from .languages import check_languages
 
 
@@ -43,7 +43,7 @@ class EncoderCRFConfig(PreTrainedConfig):
     """
 
     model_type = "encoder_crf"
-    sub_configs_defaults = {"encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="xlm-roberta")}
+    sub_configs = {"encoder_config": AutoConfig}
 
     encoder_config: PreTrainedConfig | dict | None = None
     num_concatenated_layers: int = 4
@@ -55,6 +55,10 @@ class EncoderCRFConfig(PreTrainedConfig):
     max_pieces: int = 510
     label_scheme: str = "IOB2"
     languages: list[str] | None = None
+
+    def __post_init__(self, **kwargs):
+        self.encoder_config = encoder_configuration(self.encoder_config)
+        super().__post_init__(**kwargs)
 
     def validate_dropouts(self):
         for name in ("word_dropout", "sentence_dropout"):

@@ -2,7 +2,8 @@
 
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
+
+from .encoder_configuration import encoder_configuration
 
 
 @strict
@@ -32,7 +33,7 @@ class SlicerConfig(PreTrainedConfig):
     """
 
     model_type = "slicer"
-    sub_configs_defaults = {"encoder_config": SubConfigSpec(config_class=AutoConfig, model_type="xlm-roberta")}
+    sub_configs = {"encoder_config": AutoConfig}
 
     encoder_config: PreTrainedConfig | dict | None = None
     slice_width: int | None = 8
@@ -40,6 +41,10 @@ class SlicerConfig(PreTrainedConfig):
     classifier_dropout: float | int = 0.1
     max_pieces: int = 510
     label_scheme: str = "IOB2"
+
+    def __post_init__(self, **kwargs):
+        self.encoder_config = encoder_configuration(self.encoder_config)
+        super().__post_init__(**kwargs)
 
     def validate_classifier_dropout(self):
         if not 0 <= self.classifier_dropout < 1:
