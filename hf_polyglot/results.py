@@ -376,11 +376,7 @@ def _check_that_seeds_differ(runs: Sequence[Mapping[str, Any]]) -> None:
     first = runs[0]
     for run in runs[1:]:
         ours, theirs = _what_was_learned_from(first), _what_was_learned_from(run)
-        different = [
-            f"{key} {ours.get(key)} and {theirs.get(key)}"
-            for key in {**ours, **theirs}
-            if ours.get(key) != theirs.get(key)
-        ]
+        different = [f"{key} {ours.get(key)} and {theirs.get(key)}" for key in differing_keys(ours, theirs)]
         if different:
             raise ValueError(
                 f"The runs {first['name']} (seeds {first['seeds']}) and {run['name']} (seeds {run['seeds']}) differ: "
@@ -455,6 +451,19 @@ def _of_seed(scores: Mapping[str, Any], index: int) -> dict[str, Any]:
     return {
         key: value["values"][index] if "values" in value else _of_seed(value, index) for key, value in scores.items()
     }
+
+
+def differing_keys(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """
+    The keys whose values differ, those that only one of the two has included.
+
+    Args:
+        first (`Mapping[str, Any]`):
+            Such as the arguments of a run.
+        second (`Mapping[str, Any]`):
+            Those of another.
+    """
+    return [key for key in {**first, **second} if first.get(key) != second.get(key)]
 
 
 def languages_by_training(results: Mapping[str, Any], split: str = "test") -> tuple[list[str], list[str]]:

@@ -19,6 +19,8 @@ from huggingface_hub.utils.sha import sha_fileobj
 from transformers import TrainerCallback, TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from hf_polyglot.results import differing_keys
+
 CHECKPOINT_FILES = "checkpoint_files.json"
 
 
@@ -79,11 +81,7 @@ def check_course(checkpoint: str | Path, course: Mapping[str, str]) -> None:
         ValueError: if the checkpoint's run had another course.
     """
     found = _seal(checkpoint)["course"]
-    different = [
-        f"{name} {found.get(name)}, not {course.get(name)}"
-        for name in {**found, **course}
-        if found.get(name) != course.get(name)
-    ]
+    different = [f"{name} {found.get(name)}, not {course.get(name)}" for name in differing_keys(found, course)]
     if different:
         raise ValueError(
             f"{checkpoint} is of another run: {'; '.join(different)}. Expected one of the same settings and data. "

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from hf_polyglot.model_card import write_model_card
-from hf_polyglot.results import CHANGE_NOTHING_LEARNED, DESCRIPTIONS, joined_results, read_results, write_results
+from hf_polyglot.results import (
+    CHANGE_NOTHING_LEARNED,
+    DESCRIPTIONS,
+    differing_keys,
+    joined_results,
+    read_results,
+    write_results,
+)
 from hf_polyglot.sentence_counts import joined_sentence_counts, read_sentence_counts, write_sentence_counts
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.publishing import command_line, run_arguments
@@ -118,9 +125,7 @@ def _ended_run(folder: Path, expected: dict[str, Any], corpora: RecipeCorpora) -
             language: {split: value for split, value in splits.items() if split not in DESCRIPTIONS}
             for language, splits in data["data"].items()
         }
-    different = [
-        key for key in found | wanted if key not in CHANGE_NOTHING_LEARNED and found.get(key) != wanted.get(key)
-    ]
+    different = [key for key in differing_keys(found, wanted) if key not in CHANGE_NOTHING_LEARNED]
     if different:
         raise ValueError(
             f"`{folder}` holds a run with other {', '.join(different)}; expected one of this command. Give another "
