@@ -32,6 +32,7 @@ from hf_polyglot.training.continuation import (
     weights_digest,
     with_known_descriptions,
 )
+from hf_polyglot.training.encoder_layers import encoder_of, freeze_lowest_layers
 from hf_polyglot.training.language_runs import train_each_language
 from hf_polyglot.training.optimizer_state import load_adam_state
 from hf_polyglot.training.publishing import model_folders, train_and_publish
@@ -66,6 +67,10 @@ class ContinueArguments(CorpusArguments):
     )
     freeze_embeddings: bool = field(
         default=False, metadata={"help": "Leave the word embeddings of a pretrained encoder as they are."}
+    )
+    num_frozen_layers: int = field(
+        default=0,
+        metadata={"help": "Leave a pretrained encoder's embeddings and this many of its lowest layers as they are."},
     )
     stride: int = field(
         default=1, metadata={"help": "Byte-to-Span: a training segment begins at every so many bytes."}
@@ -111,6 +116,8 @@ def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> d
             model = load_to_continue(arguments.model, corpora.labels, list(corpora.train))
             if arguments.freeze_embeddings:
                 model.get_input_embeddings().requires_grad_(False)
+            if arguments.num_frozen_layers:
+                freeze_lowest_layers(encoder_of(model), arguments.num_frozen_layers)
             return trainer_to_continue(
                 model,
                 args,

@@ -45,7 +45,14 @@ class PieceEncoderPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_encoder_pretrained(
-        cls, encoder: str, *, labels: Sequence[str], tokenizer=None, dtype: torch.dtype = torch.float32, **settings
+        cls,
+        encoder: str,
+        *,
+        labels: Sequence[str],
+        tokenizer=None,
+        num_layers: int | None = None,
+        dtype: torch.dtype = torch.float32,
+        **settings,
     ) -> "PieceEncoderPreTrainedModel":
         """
         A model with a pretrained encoder and all else new.
@@ -57,6 +64,9 @@ class PieceEncoderPreTrainedModel(PreTrainedModel):
                 Tags, in the order of their ids.
             tokenizer (`PreTrainedTokenizerFast`, *optional*):
                 Its maximum length bounds `max_pieces`.
+            num_layers (`int`, *optional*):
+                Keep only this many of the encoder's layers, the lowest (Sajjad et al. 2023, "On the effect of dropping
+                layers of pre-trained transformer models", whose top-layer dropping this is). Defaults to all.
             dtype (`torch.dtype`, *optional*, defaults to `torch.float32`):
                 Type of the weights.
             settings:
@@ -66,6 +76,10 @@ class PieceEncoderPreTrainedModel(PreTrainedModel):
             A model of this class, in training mode.
         """
         encoder_config = AutoConfig.from_pretrained(encoder)
+        loaded = AutoModel.from_pretrained(encoder, dtype=dtype, **_without_pooler(encoder_config))
+        if num_layers is not None:
+            keep_lowest_layers(loaded, num_layers)
+            encoder_config = loaded.config
         settings.setdefault("max_pieces", max_pieces_of(encoder_config, tokenizer))
         for special in ("pad_token_id", "bos_token_id", "eos_token_id"):
             settings.setdefault(special, getattr(tokenizer or encoder_config, special, None))
@@ -77,7 +91,7 @@ class PieceEncoderPreTrainedModel(PreTrainedModel):
                 **settings,
             )
         )
-        model.encoder = AutoModel.from_pretrained(encoder, dtype=dtype, **_without_pooler(encoder_config))
+        model.encoder = loaded
         return model.to(dtype).train()
 
 
@@ -120,6 +134,49 @@ def new_encoder(encoder_config: PreTrainedConfig) -> PreTrainedModel:
             Of any model that `AutoModel` loads.
     """
     return AutoModel.from_config(encoder_config, **_without_pooler(encoder_config))
+
+
+def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
+    """
+    The list of an encoder's layers, lowest first.
+
+    Args:
+        encoder (`PreTrainedModel`):
+            Any that `AutoModel` loads.
+
+    Raises:
+        ValueError: if it has none, as ALBERT, all of whose layers are one.
+    """
+    num_layers = getattr(encoder.config, "num_hidden_layers", None)
+    for module in encoder.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == num_layers:
+            return module
+    raise ValueError(
+        f"The encoder is a {type(encoder).__name__}, without a list of its {num_layers} layers; expected one such as "
+        "BERT's. Train all of it alike, or take another encoder."
+    )
+
+
+def keep_lowest_layers(encoder: PreTrainedModel, num_layers: int) -> None:
+    """
+    Cut an encoder down to its lowest layers.
+
+    Args:
+        encoder (`PreTrainedModel`):
+            Any that `AutoModel` loads.
+        num_layers (`int`):
+            How many of them.
+
+    Raises:
+        ValueError: if it has not so many, or no list of them.
+    """
+    layers = encoder_layers(encoder)
+    if not 1 <= num_layers <= len(layers):
+        raise ValueError(
+            f"`num_layers` is {num_layers}; expected 1 to {len(layers)}, the layers of the encoder. Correct it."
+        )
+    del layers[num_layers:]
+    encoder.config.num_hidden_layers = num_layers
 
 
 def encode_by_length(

@@ -11,6 +11,7 @@ from hf_polyglot.models.piece_encoder import PieceEncoderPreTrainedModel
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.command_line import checked_model_name
+from hf_polyglot.training.encoder_layers import freeze_lowest_layers
 from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
 
 
@@ -26,6 +27,13 @@ class EncoderArguments(CorpusArguments):
     )
     freeze_embeddings: bool = field(
         default=False, metadata={"help": "Leave the encoder's word embeddings as they are: faster, and less memory."}
+    )
+    num_encoder_layers: int | None = field(
+        default=None, metadata={"help": "Keep only this many of the encoder's layers, the lowest. Default: all."}
+    )
+    num_frozen_layers: int = field(
+        default=0,
+        metadata={"help": "Leave the encoder's embeddings and this many of its lowest layers as they are: faster."},
     )
 
     @property
@@ -46,16 +54,22 @@ class RecipeEncoder:
             Its tokenizer.
         freeze_embeddings (`bool`):
             Whether its word embeddings stay as they are.
+        num_frozen_layers (`int`):
+            How many of its lowest layers do, and all of its embeddings with them.
+        kept_layers (`int`, *optional*):
+            How many of its lowest layers are kept, by default all.
     """
 
     name: str
     tokenizer: PreTrainedTokenizerFast
     freeze_embeddings: bool = False
+    num_frozen_layers: int = 0
+    kept_layers: int | None = None
 
     @property
     def num_layers(self) -> int:
-        """Layers of the encoder, its embeddings not counted."""
-        return AutoConfig.from_pretrained(self.name).num_hidden_layers
+        """Layers of the encoder that are kept, its embeddings not counted."""
+        return self.kept_layers or AutoConfig.from_pretrained(self.name).num_hidden_layers
 
     def new_model(
         self, model_class: type[PieceEncoderPreTrainedModel], labels: list[str], **settings: Any
@@ -71,8 +85,11 @@ class RecipeEncoder:
             settings:
                 Further fields of its configuration.
         """
-        model = model_class.from_encoder_pretrained(self.name, labels=labels, tokenizer=self.tokenizer, **settings)
+        model = model_class.from_encoder_pretrained(
+            self.name, labels=labels, tokenizer=self.tokenizer, num_layers=self.kept_layers, **settings
+        )
         model.get_input_embeddings().requires_grad_(not self.freeze_embeddings)
+        freeze_lowest_layers(model.encoder, self.num_frozen_layers)
         return model
 
 
@@ -96,4 +113,10 @@ def load_recipe_encoder(
         with training.main_process_first():
             texts = [" ".join(words) for dataset in corpora.train.values() for words in dataset["tokens"]]
             build_tiny_encoder(name, texts, seed=0)
-    return RecipeEncoder(name, load_piece_tokenizer(name), arguments.freeze_embeddings)
+    return RecipeEncoder(
+        name,
+        load_piece_tokenizer(name),
+        arguments.freeze_embeddings,
+        arguments.num_frozen_layers,
+        arguments.num_encoder_layers,
+    )

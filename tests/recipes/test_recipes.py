@@ -374,10 +374,15 @@ def test_an_encoder_crf_learns_transitions_of_each_language(tmp_path):
     folder = tmp_path / "encoder_crf"
     run(
         "encoder_crf.py", "--num_train_epochs", 1, "--max_train_sentences", 20, "--max_test_sentences", 10,
-        "--hidden_size", 16, "--language_transitions", "true",
+        "--hidden_size", 16, "--language_transitions", "true", "--num_encoder_layers", 2, "--num_frozen_layers", 1,
         "--use_cpu", "true", "--output_dir", folder,
     )  # fmt: skip
 
+    lowest, upper = ("encoder.layer.0.output.dense.weight", "encoder.layer.1.output.dense.weight")
+    before, after = load_file(folder / "encoder" / "model.safetensors"), load_file(folder / "model.safetensors")
+    assert torch.equal(after[f"encoder.{lowest}"], before[lowest])
+    assert not torch.equal(after[f"encoder.{upper}"], before[upper])
+    assert not [name for name in after if ".layer.2." in name]
     results = read_results(folder)
     trained_on = [language for language, splits in results["data"].items() if "train" in splits]
     assert json.loads((folder / "config.json").read_text())["languages"] == trained_on
