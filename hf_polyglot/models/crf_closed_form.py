@@ -15,7 +15,7 @@ Reference:
     Rabiner (1989), "A tutorial on hidden Markov models and selected applications in speech recognition".
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -24,12 +24,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .crf_kernels import (
+    NO_SUCH_LABEL,
     SMALLEST_SCALE,
+    SOUND,
     best_paths,
     blocks_of,
     compiled,
     forward_backward,
-    table_gradients,
+    weighted_gradients,
 )
 
 
@@ -54,53 +56,33 @@ class Tables(NamedTuple):
     language_ids: Tensor | None
 
 
-class Messages(NamedTuple):
+class ArrayTables(NamedTuple):
     """
-    What forward and backward messages say of a batch.
+    [`Tables`] as numpy's arrays, which is what compiled loops read.
 
     Args:
-        value (`Tensor` of shape `(batch,)`):
-            Log-likelihoods, or log-partitions where no labels were given, in float64. NaN for a sentence whose scores
-            are too extreme; its gradients are zero.
-        gradient (`Tensor` of shape `(batch, words, labels)`):
-            Gradient of each value by its emission scores; of a log-partition, the marginals.
-        table_gradients (`Callable`):
-            Gradients of the three tables from those of the values, `(batch,)`.
+        start (`np.ndarray` of shape `(languages, labels)`):
+            Scores of the first label.
+        transition (`np.ndarray` of shape `(languages, from, to)`):
+            Scores of two successive labels.
+        end (`np.ndarray` of shape `(languages, labels)`):
+            Scores of the last label.
+        language_ids (`np.ndarray` of shape `(batch,)`, *optional*):
+            Row of each sentence. Without them there is one row.
     """
 
-    value: Tensor
-    gradient: Tensor
-    table_gradients: Callable[[Tensor], Iterable[Tensor]]
+    start: np.ndarray
+    transition: np.ndarray
+    end: np.ndarray
+    language_ids: np.ndarray | None
 
 
-class ClosedForm(torch.autograd.Function):
-    """The values of messages, as a function of the emission scores and of the parameters that made the tables."""
-
-    @staticmethod
-    def forward(ctx, emissions, start_scores, transition_scores, end_scores, messages):
-        """The values that the messages hold already."""
-        ctx.messages = messages
-        ctx.shapes = [scores.shape for scores in (start_scores, transition_scores, end_scores)]
-        return messages.value.to(messages.gradient.dtype)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, weights):
-        """Gradients by the formula, of the parameters instead of the tables."""
-        gradients = []
-        for shape, gradient in zip(ctx.shapes, ctx.messages.table_gradients(weights), strict=True):
-            if len(gradient) > 1:  # the last row is the mean of the others
-                gradient = gradient[:-1] + gradient[-1:] / (len(gradient) - 1)
-            gradients.append(gradient.view(shape))
-        return ctx.messages.gradient * weights[:, None, None], *gradients, None
-
-
-def _arrays(mask: Tensor, tables: Tables) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _arrays(mask: Tensor, tables: ArrayTables) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     # What the kernels want to know of the sentences: lengths, order, starts of the blocks, languages.
-    lengths = mask.sum(1).numpy()
+    lengths = mask.numpy().sum(1)
     if tables.language_ids is None:
-        return lengths, *blocks_of(None, lengths), np.zeros_like(lengths)
-    languages = tables.language_ids.numpy()
+        return lengths, *blocks_of(None, lengths), np.zeros(lengths.shape, lengths.dtype)
+    languages = tables.language_ids
     known = len(tables.start)
     if languages.size and not 0 <= languages.min() <= languages.max() < known:
         # The kernels do not check their indices.
@@ -111,16 +93,62 @@ def _arrays(mask: Tensor, tables: Tables) -> tuple[np.ndarray, np.ndarray, np.nd
     return lengths, *blocks_of(languages, lengths), languages
 
 
-def compiled_messages(emissions: Tensor, mask: Tensor, tables: Tables, labels: Tensor | None = None) -> Messages:
+class Messages(NamedTuple):
+    """
+    What forward and backward messages say of a batch.
+
+    Args:
+        value (`Tensor` of shape `(batch,)`):
+            Log-likelihoods, or log-partitions where no labels were given. NaN for a sentence whose scores are too
+            extreme; its gradients are zero.
+        gradient (`Tensor` of shape `(batch, words, labels)`):
+            Gradient of each value by its emission scores; of a log-partition, the marginals.
+        gradients (`Callable`):
+            Gradients of emissions and of the parameters that made the tables from those of the values, `(batch,)`.
+        is_sound (`bool`):
+            Whether no value is NaN.
+    """
+
+    value: Tensor
+    gradient: Tensor
+    gradients: Callable[[Tensor], tuple[Tensor, ...]]
+    is_sound: bool
+
+
+class ClosedForm(torch.autograd.Function):
+    """The values of messages, as a function of the emission scores and of the parameters that made the tables."""
+
+    @staticmethod
+    def forward(ctx, emissions, start_scores, transition_scores, end_scores, messages):
+        """The values that the messages hold already."""
+        ctx.messages = messages
+        return messages.value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, weights):
+        """Gradients by the formula, of the parameters instead of the tables."""
+        return *ctx.messages.gradients(weights), None
+
+
+def _of_parameters(of_table):
+    # One row is that of all languages together. Else the last row is the mean of the others.
+    rows = of_table.shape[0]
+    return of_table[0] if rows == 1 else of_table[:-1] + of_table[-1:] / (rows - 1)
+
+
+def compiled_messages(emissions: Tensor, mask: Tensor, tables: ArrayTables, labels: Tensor | None = None) -> Messages:
     """
     Messages by loops that numba compiles, on one thread of the CPU.
+
+    What torch and numpy do around the loops takes longer than the loops of a small batch, so it is little.
 
     Args:
         emissions (`Tensor` of shape `(batch, words, labels)`):
             Emission scores.
         mask (`BoolTensor` of shape `(batch, words)`):
             True on real words.
-        tables ([`Tables`]):
+        tables ([`ArrayTables`]):
             The other scores, of the same dtype.
         labels (`LongTensor` of shape `(batch, words)`, *optional*):
             Gold labels.
@@ -128,26 +156,27 @@ def compiled_messages(emissions: Tensor, mask: Tensor, tables: Tables, labels: T
     Raises:
         ValueError: if a word's gold label or a sentence's language does not exist.
     """
-    sentences = _arrays(mask, tables)
     batch, _, num_labels = emissions.shape
+    sentences = _arrays(mask, tables)
+    scores = emissions.contiguous().numpy()
     gold = np.empty((0, 0), np.int64) if labels is None else labels.contiguous().numpy()
-    scores = [table.contiguous().numpy() for table in tables[:3]]
-    value, counts = np.empty(batch), np.zeros(batch * num_labels**2)
-    gradient = torch.zeros_like(emissions, memory_format=torch.contiguous_format)
-    outputs = value, gradient.numpy(), counts
-    found = compiled(forward_backward)(emissions.contiguous().numpy(), gold, *sentences, *scores, *outputs)
-    if labels is not None and not found:
+    value, gradient = np.empty(batch, scores.dtype), np.empty_like(scores)
+    counts = np.empty(batch * num_labels**2)
+    status = compiled(forward_backward)(scores, gold, *sentences, *tables[:3], value, gradient, counts)
+    if status == NO_SUCH_LABEL:
         raise ValueError(
-            f"`labels` of words are {labels[mask].unique().tolist()}; expected ids in [0, {num_labels}). Only padding "
-            "may have others."
+            f"`labels` of words are {np.unique(gold[mask.numpy()]).tolist()}; expected ids in [0, {num_labels}). Only "
+            "padding may have others."
         )
 
-    def of_tables(weights: Tensor) -> Iterable[Tensor]:
-        rows = np.zeros((len(scores[0]), num_labels * (num_labels + 2)))
-        compiled(table_gradients)(weights.contiguous().numpy(), *sentences, gradient.numpy(), counts, rows)
-        return torch.from_numpy(rows).to(gradient.dtype).split([num_labels, num_labels**2, num_labels], 1)
+    def gradients(weights: Tensor) -> tuple[Tensor, ...]:
+        of_emissions = np.empty_like(gradient)
+        of_tables = [np.empty_like(table) for table in tables[:3]]
+        weighted = of_emissions, *of_tables
+        compiled(weighted_gradients)(weights.contiguous().numpy(), *sentences, gradient, counts, *weighted)
+        return tuple(map(torch.from_numpy, (of_emissions, *map(_of_parameters, of_tables))))
 
-    return Messages(torch.from_numpy(value), gradient, of_tables)
+    return Messages(torch.from_numpy(value), torch.from_numpy(gradient), gradients, status == SOUND)
 
 
 def matrix_messages(emissions: Tensor, mask: Tensor, tables: Tables, labels: Tensor | None = None) -> Messages:
@@ -221,7 +250,10 @@ def matrix_messages(emissions: Tensor, mask: Tensor, tables: Tables, labels: Ten
         is_gold = mask & is_sound[:, None]
         gradient = (-gradient).scatter_add(2, gold[:, :, None], is_gold[:, :, None].double())
 
-    def of_tables(weights: Tensor) -> Iterable[Tensor]:
+    gradient_of_value = gradient.to(dtype)
+
+    def gradients(weights: Tensor) -> tuple[Tensor, ...]:
+        of_emissions = gradient_of_value * weights[:, None, None]
         weights = weights.double()[:, None]
         # `index_put_` adds in a fixed order, on GPUs too.
         of_start, of_transition, of_end = (torch.zeros_like(table) for table in (start, transition, end))
@@ -234,15 +266,13 @@ def matrix_messages(emissions: Tensor, mask: Tensor, tables: Tables, labels: Ten
             of_transition.index_put_((ids,), before.mT @ after * moves, accumulate=True)
         if labels is not None:
             of_transition.neg_().index_put_(moved, weights * is_gold[:, 1:], accumulate=True)
-        return of_start.to(dtype), of_transition.to(dtype), of_end.to(dtype)
+        of_tables = (_of_parameters(table).to(dtype) for table in (of_start, of_transition, of_end))
+        return of_emissions, *of_tables
 
-    return Messages(value, gradient.to(dtype), of_tables)
-
-
-MESSAGES = {"compiled": compiled_messages, "matrix": matrix_messages}
+    return Messages(value.to(dtype), gradient_of_value, gradients, bool((is_sound | is_empty).all()))
 
 
-def compiled_decode(emissions: Tensor, mask: Tensor, tables: Tables, padding: int) -> Tensor:
+def compiled_decode(emissions: Tensor, mask: Tensor, tables: ArrayTables, padding: int) -> Tensor:
     """
     Labels of the most probable path of each sentence, `(batch, words)`.
 
@@ -251,12 +281,11 @@ def compiled_decode(emissions: Tensor, mask: Tensor, tables: Tables, padding: in
             Emission scores on the CPU.
         mask (`BoolTensor` of shape `(batch, words)`):
             True on real words.
-        tables ([`Tables`]):
+        tables ([`ArrayTables`]):
             The other scores, of the same dtype.
         padding (`int`):
             What stands on padding.
     """
     paths = torch.full(mask.shape, padding)
-    scores = [table.contiguous().numpy() for table in tables[:3]]
-    compiled(best_paths)(emissions.contiguous().numpy(), *_arrays(mask, tables), *scores, paths.numpy())
+    compiled(best_paths)(emissions.contiguous().numpy(), *_arrays(mask, tables), *tables[:3], paths.numpy())
     return paths

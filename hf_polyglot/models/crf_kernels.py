@@ -23,6 +23,9 @@ import numpy as np
 # Enough for the vector instructions to outweigh the loop around them, few enough for a block to stay in the cache.
 MAX_LANES = 32
 
+# What a kernel says of its sentences.
+NO_SUCH_LABEL, UNSOUND, SOUND = range(3)
+
 # Scaled probabilities are at most 1. One that underflows to zero is below 1e-300, so while no sum of them that is
 # divided by falls below this, what is lost is less than 1e-200 of it.
 SMALLEST_SCALE = 1e-100
@@ -116,12 +119,13 @@ def forward_backward(
         value (`np.ndarray` of shape `(batch,)`):
             Filled with the values, in nats.
         gradient (`np.ndarray` of shape `(batch, words, labels)`):
-            Zeros; filled with the value's gradient by the emission scores.
+            Filled with the value's gradient by the emission scores, zero on padding.
         counts (`np.ndarray` of shape `(batch * from * to,)`):
-            Zeros; filled with the value's gradient by the transition scores, for each block `(from, to, lanes)`.
+            Filled with the value's gradient by the transition scores, for each block `(from, to, lanes)`.
 
     Returns:
-        `bool`: False if a word's gold label is not a label. Then nothing that was filled is of use.
+        `int`: `SOUND`, or `UNSOUND` if a value is NaN, or `NO_SUCH_LABEL` if a word's gold label is not a label. Then
+        nothing that was filled is of use.
 
     Reference:
         Rabiner (1989), "A tutorial on hidden Markov models and selected applications in speech recognition".
@@ -133,6 +137,7 @@ def forward_backward(
     last = np.empty(num_labels)
     log_first = log_move = log_last = 0.0
     known = -1
+    status = SOUND
     for block in range(len(starts) - 1):
         rows = order[starts[block] : starts[block + 1]]
         lanes = len(rows)
@@ -170,7 +175,7 @@ def forward_backward(
                 if len(labels) > 0:
                     label = labels[row, word]
                     if label < 0 or label >= num_labels:
-                        return False
+                        return NO_SUCH_LABEL
                     total[lane] -= emissions[row, word, label]
                     total[lane] -= start[language, label] if word == 0 else transition[language, before, label]
                     before = label
@@ -237,6 +242,7 @@ def forward_backward(
         count = counts[starts[block] * num_labels**2 : starts[block + 1] * num_labels**2].reshape(
             num_labels, num_labels, lanes
         )
+        count[:] = 0.0
         backward = np.zeros((num_labels, lanes))
         onward = np.zeros((num_labels, lanes))
         all_backward = np.zeros(lanes)  # the sum of all messages: one beyond any finite number is seen here
@@ -278,8 +284,10 @@ def forward_backward(
         for lane in range(lanes):
             row = rows[lane]
             value[row] = sign * total[lane]
+            gradient[row, lengths[row] :] = 0.0
             if not (np.isfinite(total[lane]) and all_backward[lane] < 1.0 / SMALLEST_SCALE):
                 value[row] = np.nan
+                status = UNSOUND
                 count[:, :, lane] = 0.0
                 gradient[row, : lengths[row]] = 0.0
             elif len(labels) > 0:
@@ -289,12 +297,24 @@ def forward_backward(
                     if word > 0:
                         count[before, labels[row, word], lane] += 1.0
                     before = labels[row, word]
-    return True
+    return status
 
 
-def table_gradients(weights, lengths, order, starts, languages, gradient, counts, tables):
+def weighted_gradients(
+    weights,
+    lengths,
+    order,
+    starts,
+    languages,
+    gradient,
+    counts,
+    of_emissions,
+    of_start,
+    of_transition,
+    of_end,
+):
     """
-    Gradients of the score tables from those of the sentences.
+    Gradients of all scores from those of the sentences.
 
     Args:
         weights (`np.ndarray` of shape `(batch,)`):
@@ -311,27 +331,44 @@ def table_gradients(weights, lengths, order, starts, languages, gradient, counts
             What `forward_backward` made.
         counts (`np.ndarray` of shape `(batch * from * to,)`):
             What `forward_backward` made.
-        tables (`np.ndarray` of shape `(languages, labels * (1 + labels + 1))`):
-            Zeros; filled with the gradients of the start, transition and end scores, one behind the other.
+        of_emissions (`np.ndarray` of shape `(batch, words, labels)`):
+            Filled with the gradients of the emission scores.
+        of_start (`np.ndarray` of shape `(languages, labels)`):
+            Filled with the gradients of the scores of the first label.
+        of_transition (`np.ndarray` of shape `(languages, from, to)`):
+            Filled with the gradients of the scores of two successive labels.
+        of_end (`np.ndarray` of shape `(languages, labels)`):
+            Filled with the gradients of the scores of the last label.
     """
     num_labels = gradient.shape[2]
+    # In float64, whatever the scores are in: there are hundreds of sentences.
+    starting = np.zeros(of_start.shape)
+    moving = np.zeros((len(of_start), num_labels**2))
+    ending = np.zeros(of_end.shape)
     for block in range(len(starts) - 1):
         rows = order[starts[block] : starts[block + 1]]
         count = counts[starts[block] * num_labels**2 : starts[block + 1] * num_labels**2].reshape(
             num_labels**2, len(rows)
         )
-        table = tables[languages[rows[0]]]
+        language = languages[rows[0]]
         for pair in range(num_labels**2):
             total = 0.0
             for lane in range(len(rows)):
                 total += weights[rows[lane]] * count[pair, lane]
-            table[num_labels + pair] += total
+            moving[language, pair] += total
         for lane in range(len(rows)):
             row = rows[lane]
             if lengths[row] > 0:
                 for label in range(num_labels):
-                    table[label] += weights[row] * gradient[row, 0, label]
-                    table[num_labels + num_labels**2 + label] += weights[row] * gradient[row, lengths[row] - 1, label]
+                    starting[language, label] += weights[row] * gradient[row, 0, label]
+                    ending[language, label] += weights[row] * gradient[row, lengths[row] - 1, label]
+    of_start[:] = starting
+    of_transition[:] = moving.reshape(of_transition.shape)
+    of_end[:] = ending
+    for row in range(len(weights)):
+        scores, scaled, weight = gradient[row].reshape(-1), of_emissions[row].reshape(-1), weights[row]
+        for index in range(len(scores)):
+            scaled[index] = weight * scores[index]
 
 
 def best_paths(emissions, lengths, order, starts, languages, start, transition, end, paths):
