@@ -7,7 +7,7 @@ Importing the package registers its models with `AutoConfig`, `AutoModel`, `Auto
     hf_polyglot.data          column files and Hub data sets, the embedded corpus, collators, language sampling
     hf_polyglot.training      PolyglotTrainer and its arguments
     hf_polyglot.inference     tagging of words and raw text, the pipeline
-    hf_polyglot.analysis      tests of significance between two taggers
+    hf_polyglot.analysis      tests of significance between two taggers, kinds of errors
     hf_polyglot.span_metrics  exact-match precision, recall and F1 of spans
     hf_polyglot.results       results.json of a run
     hf_polyglot.sentence_counts  what each sentence contributes to them

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from hf_polyglot.analysis.span_errors import ERROR_KINDS, total_errors
 from hf_polyglot.results import AVERAGES, languages_by_training
 
 # What a comparison says nothing about, by what it covers.
@@ -163,6 +164,34 @@ def scores_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
     return _markdown(rows)
 
 
+def errors_table(reports: Mapping[str, Mapping[str, Any]], title: str = "Language") -> str:
+    """
+    Markdown table of errors in percent, one row a report, and their sum if there are several.
+
+    Args:
+        reports (`Mapping[str, Mapping[str, Any]]`):
+            What `error_report` of `hf_polyglot.analysis.span_errors` gives, by language or run.
+        title (`str`, *optional*, defaults to `"Language"`):
+            Of the first column.
+    """
+    of_all = dict(reports)
+    if title == "Language" and len(reports) > 1:
+        of_all["**all**"] = total_errors(reports)
+    types = [*sorted({name for report in of_all.values() for name in report["words"]} - {"O"}), "O"]
+    kinds = ("correct", *ERROR_KINDS)
+    rows = [[title, *kinds, *(f"{name} words" for name in types)]]
+    for name, report in of_all.items():
+        spans, words = report["spans"], report["words"]
+        cells = [_share(spans[kind], spans["predicted" if kind == "spurious" else "gold"]) for kind in kinds]
+        cells += [_share(*(words.get(of_type, {}).get(key, 0) for key in ("wrong", "words"))) for of_type in types]
+        rows.append([name, *cells])
+    return (
+        f"{_markdown(rows)}\n\n"
+        "Spans in percent of the gold ones, spurious ones of those predicted. Words of each gold type that were given "
+        "another, in percent."
+    )
+
+
 def comparison_table(comparison: Mapping[str, Any]) -> str:
     """
     Markdown table of the tests between two systems, one row a language, and what they say in words.
@@ -188,6 +217,10 @@ def comparison_table(comparison: Mapping[str, Any]) -> str:
         f"Different at {1 - level:.2g}, by the bootstrap and Holm's correction: {', '.join(differing) or 'none'}."
     )
     return f"{_markdown(rows)}\n\n{verdict}\n{SCOPES[comparison['covers']]}"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f}" if whole else "–"
 
 
 def _metrics(run: Mapping[str, Any], split: str) -> list[str]:

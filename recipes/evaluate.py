@@ -3,7 +3,8 @@ Score a trained model on annotated files: precision, recall and F1 of spans, for
 
     python recipes/evaluate.py --model runs/byte_crf --corpora ../shared/data/masakhaner1/*
 
-Needs the folder or Hub id of a model of this package. Tests on the test split unless --split says otherwise.
+Needs the folder or Hub id of a model of this package, or the folder of a run with one model for each language, which
+are then used each on its own. Tests on the test split unless --split says otherwise.
 """
 
 import json
@@ -13,13 +14,15 @@ from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
-from transformers import AutoModelForTokenClassification, AutoTokenizer
+from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 import hf_polyglot  # noqa: F401  registers the models
+from hf_polyglot.analysis.span_errors import error_report
 from hf_polyglot.data.corpora import SPLIT_OF_NAME, fingerprint, load_corpora
 from hf_polyglot.inference.tagging import check_tagger, tag_words
 from hf_polyglot.models.label_scheme import types_of_labels, with_types_mapped
-from hf_polyglot.result_tables import scores_table
+from hf_polyglot.result_tables import errors_table, scores_table
+from hf_polyglot.results import read_results
 from hf_polyglot.sentence_counts import SentenceCounts, write_sentence_counts
 from hf_polyglot.span_metrics import (
     scores_with_average,
@@ -28,6 +31,7 @@ from hf_polyglot.span_metrics import (
     with_stray_spans,
 )
 from hf_polyglot.training.command_line import checked_model_name, parse_recipe
+from hf_polyglot.training.publishing import model_folders
 from hf_polyglot.training.recipe_corpora import named_sources, parsed_type_map
 
 
@@ -49,21 +53,56 @@ class EvaluateArguments:
     )
     batch_size: int = field(default=64, metadata={"help": "Sentences read at once."})
     output_file: str | None = field(default=None, metadata={"help": "JSON file for the scores."})
+    error_file: str | None = field(
+        default=None,
+        metadata={"help": "JSON file for the errors by kind, which are then printed too: wrong types, boundaries."},
+    )
     sentence_counts: str | None = field(
         default=None, metadata={"help": "JSON file for the counts of each sentence, which compare.py reads."}
     )
 
 
+def models_of_run(model: str, languages: list[str]) -> dict[str, str]:
+    """
+    Folder or Hub id of the model for each language: that of all, or that below a run's folder.
+
+    Raises:
+        ValueError: if a run of one model for each language has none for some of them.
+    """
+    results = Path(model, "results.json")
+    if Path(model, "config.json").is_file() or not results.is_file():
+        return dict.fromkeys(languages, checked_model_name(model))
+    below = {folder.name: str(folder) for folder in model_folders(read_results(results), model)}
+    missing = sorted(set(languages) - set(below))
+    if missing:
+        raise ValueError(
+            f"The run in {model} has models for {', '.join(below)}; expected one for {', '.join(missing)} too. Leave "
+            "these corpora out."
+        )
+    return {language: below[language] for language in languages}
+
+
+def load_tagger(folder: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model that is ready to tag, and its tokenizer."""
+    model = AutoModelForTokenClassification.from_pretrained(folder).to(Accelerator().device)
+    check_tagger(model)
+    return model, AutoTokenizer.from_pretrained(folder)
+
+
+def write_json(path: str, values: Any) -> None:
+    """Write a file that people read too."""
+    Path(path).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
     arguments = replace(arguments, split=SPLIT_OF_NAME.get(arguments.split, arguments.split))
-    model = AutoModelForTokenClassification.from_pretrained(checked_model_name(arguments.model)).to(
-        Accelerator().device
-    )
-    check_tagger(model)
-    tokenizer = AutoTokenizer.from_pretrained(arguments.model)
-    scheme = model.config.label_scheme
     type_map = parsed_type_map(arguments.type_map)
-    loaded = load_corpora(named_sources(arguments.corpora), type_map=type_map, scheme=scheme)
+    sources = named_sources(arguments.corpora)
+    folders = models_of_run(arguments.model, list(sources))
+    loaded_from = folders[min(folders)]
+    model, tokenizer = load_tagger(loaded_from)
+    scheme = model.config.label_scheme
+    loaded = load_corpora(sources, type_map=type_map, scheme=scheme)
     print(loaded.report)
     known = types_of_labels(model.config.id2label.values(), scheme)
     unknown = set(types_of_labels(loaded.report.labels, scheme)).difference(known)
@@ -77,6 +116,9 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
     for language, splits in loaded.corpora.items():
         if arguments.split not in splits:
             raise ValueError(f"The corpus of {language} has no {arguments.split} split, but {', '.join(splits)}.")
+        if folders[language] != loaded_from:
+            loaded_from = folders[language]
+            model, tokenizer = load_tagger(loaded_from)
         dataset = splits[arguments.split]
         tags = dataset.features["ner_tags"].feature.names
         tagged = tag_words(
@@ -93,10 +135,15 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
         span_scores_by_language(gold, predicted, languages, scheme=scheme, mode=arguments.mode)
     )
     print(scores_table(scores))
+    if arguments.error_file is not None:
+        errors = {}
+        for language in loaded.corpora:
+            rows = np.flatnonzero(np.array(languages) == language)
+            errors[language] = error_report([gold[row] for row in rows], [predicted[row] for row in rows], scheme)
+        print("\n" + errors_table(errors))
+        write_json(arguments.error_file, {"name": Path(arguments.model).name, "errors": errors})
     if arguments.output_file is not None:
-        Path(arguments.output_file).write_text(
-            json.dumps(scores, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        write_json(arguments.output_file, scores)
     if arguments.sentence_counts is not None:
         counts = sentence_span_counts(gold, predicted, scheme=scheme, mode=arguments.mode)
         of_languages = {language: counts[None, np.array(languages) == language] for language in loaded.corpora}

@@ -1,1 +1,1 @@
-"""What trained models do and why: tests of significance."""
+"""What trained models do and why: tests of significance, kinds of errors."""

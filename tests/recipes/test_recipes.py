@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from hf_polyglot.analysis.prediction_files import counts_of_prediction_files
 from hf_polyglot.data.corpora import fingerprint, load_corpora
 from hf_polyglot.data.demo import DEMO_FOLDER
-from hf_polyglot.result_tables import comparison_table, differences_table, progress_table, results_table
+from hf_polyglot.result_tables import comparison_table, differences_table, errors_table, progress_table, results_table
 from hf_polyglot.results import CHANGE_NOTHING_LEARNED, read_results
 from hf_polyglot.sentence_counts import SentenceCounts, read_sentence_counts, write_sentence_counts
 from hf_polyglot.training.command_line import parse_recipe, with_preset
@@ -123,6 +123,10 @@ def test_evaluating_gives_the_scores_of_training(trained, tmp_path):
     assert set(scores) == {"swa", "average"}
 
 
+def evaluated(model, corpora, error_file):
+    return run("evaluate.py", "--model", model, "--corpora", *corpora, "--error_file", error_file)
+
+
 @pytest.mark.slow
 def test_seeds_trained_side_by_side_are_joined_to_what_one_command_gives(tmp_path):
     def train(name, *seeds):
@@ -148,6 +152,15 @@ def test_seeds_trained_side_by_side_are_joined_to_what_one_command_gives(tmp_pat
         assert len(read_sentence_counts(tmp_path / f"{name}-joined").counts["test"]["swa"]) == 2
         with pytest.raises(AssertionError, match=r"holds a run already; expected a new folder"):
             run("join_seeds.py", *apart, "--output_dir", tmp_path / f"{name}-joined")
+    corpora = [DEMO_FOLDER / "swa", DEMO_FOLDER / "spa"]
+    table = evaluated(tmp_path / "alone-joined", corpora, tmp_path / "errors.json")
+    errors = json.loads((tmp_path / "errors.json").read_text())["errors"]
+    assert errors_table(errors) in table
+    for corpus in corpora:  # each tagged by its own model
+        evaluated(tmp_path / "alone-joined" / corpus.name, [corpus], tmp_path / "error.json")
+        assert json.loads((tmp_path / "error.json").read_text())["errors"] == {corpus.name: errors[corpus.name]}
+    with pytest.raises(AssertionError, match=r"has models for swa, spa; expected one for deu too"):
+        evaluated(tmp_path / "alone-joined", [DEMO_FOLDER / "deu"], tmp_path / "errors.json")
     for place in (".", "../alone/swa"):
         joined, one_command = (
             load_file(tmp_path / name / place.replace("alone", alone) / "model.safetensors")
