@@ -65,6 +65,28 @@ class PolyglotTrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "Learning rate of all that is not the pretrained encoder. Default: learning_rate."},
     )
+    layer_rate_divisor: float = field(
+        default=1.0,
+        metadata={
+            "help": "Discriminative fine-tuning: each layer of the encoder learns at the rate of the one above "
+            "divided by this, the embeddings slowest. 2.6 in Howard and Ruder (2018); 1: all alike."
+        },
+    )
+    unfrozen_layers_per_epoch: int | None = field(
+        default=None,
+        metadata={
+            "help": "Gradual unfreezing: in the first epoch only this many of the encoder's uppermost layers learn, "
+            "with the head; in each further one as many more, and behind the lowest the embeddings. Default: all "
+            "learn from the start."
+        },
+    )
+    slanted_triangular: bool = field(
+        default=False,
+        metadata={
+            "help": "Howard and Ruder's (2018) schedule instead of lr_scheduler_type: rates rise for a tenth of the "
+            "steps, or for warmup_steps, from 1/32 of what is given, and fall back to that."
+        },
+    )
     early_stopping_patience: int | None = field(
         default=None,
         metadata={"help": "Stop after this many evaluations without a better average dev F1. Default: never."},
@@ -109,6 +131,11 @@ class PolyglotTrainingArguments(TrainingArguments):
             )
         if self.save_adam_state not in ("float32", "bfloat16", "no"):
             raise ValueError(f"`save_adam_state` is {self.save_adam_state!r}; expected float32, bfloat16 or no.")
+        if self.layer_rate_divisor <= 0:
+            raise ValueError(
+                f"`layer_rate_divisor` is {self.layer_rate_divisor}; expected a number above 0, such as 2.6. Correct "
+                "it, or leave it out."
+            )
         super().__post_init__()
         self._check_sampling()
         if self.remove_unused_columns:

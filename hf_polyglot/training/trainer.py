@@ -41,6 +41,12 @@ from hf_polyglot.training.checkpoints import (
     seal_checkpoint,
     seconds_of_checkpoint,
 )
+from hf_polyglot.training.encoder_layers import (
+    GradualUnfreezing,
+    encoder_of,
+    give_rates_by_depth,
+    slanted_triangular_schedule,
+)
 from hf_polyglot.training.language_schedule import LanguageSchedule
 from hf_polyglot.training.optimizer_state import (
     ADAM_STATE_FILE,
@@ -61,6 +67,7 @@ FAILED_BATCH = "failed_batch"
 COURSE_SETTINGS = (
     "seed", "num_train_epochs", "max_steps", "learning_rate", "head_learning_rate", "lr_scheduler_type",
     "warmup_steps", "weight_decay", "max_grad_norm", "optim", "sampling", "alpha", "batch_languages",
+    "layer_rate_divisor", "unfrozen_layers_per_epoch", "slanted_triangular",
 )  # fmt: skip
 
 
@@ -142,6 +149,11 @@ class PolyglotTrainer(Trainer):
             **options,
         )
         self.add_callback(_SamplingByEpoch(self))
+        self.unfreezing: GradualUnfreezing | None = None
+        if args.unfrozen_layers_per_epoch is not None:
+            self._check_whole_parameters("unfrozen_layers_per_epoch")
+            self.unfreezing = GradualUnfreezing(encoder_of(model), args.unfrozen_layers_per_epoch)
+            self.add_callback(_UnfreezingByEpoch(self.unfreezing, has_replicas=args.world_size > 1))
         if args.early_stopping_patience is not None:
             self.add_callback(_EarlyStoppingByAverage(args.early_stopping_patience))
         if self.pop_callback(ProgressCallback):
@@ -205,6 +217,8 @@ class PolyglotTrainer(Trainer):
                 As in [`Trainer`].
         """
         loss = super().training_step(model, inputs, num_items_in_batch)
+        if self.unfreezing is not None:
+            self.unfreezing.drop_gradients()
         self.losses_to_check.append((self.state.global_step, inputs, loss.detach()))
         if _is_free_to_look_at(loss) or len(self.losses_to_check) == STEPS_BETWEEN_LOSS_CHECKS:
             self._check_losses()
@@ -363,14 +377,12 @@ class PolyglotTrainer(Trainer):
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         """
-        The optimizer, with `head_learning_rate` for the parameters outside the encoder, and with `adam_state`.
+        The optimizer, with `head_learning_rate` for the parameters outside the encoder, with rates by depth within it,
+        and with `adam_state`.
 
         Args:
             model (`nn.Module`, *optional*):
                 Defaults to the trainer's own.
-
-        Raises:
-            ValueError: if Adam's state is to be carried where the parameters are spread over processes.
         """
         is_new = self.optimizer is None
         optimizer = super().create_optimizer(model)
@@ -379,14 +391,43 @@ class PolyglotTrainer(Trainer):
             prefix = f"{model.base_model_prefix}."
             head = {parameter for name, parameter in model.named_parameters() if not name.startswith(prefix)}
             _give_own_rate(optimizer, head, self.args.head_learning_rate)
-        if self.adam_state is not None and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
-            raise ValueError(
-                "`adam_state` is given, and FSDP or DeepSpeed spreads the parameters over processes; expected them "
-                "whole. Start with a fresh state, or with an ordinary launch."
-            )
+        if self.args.layer_rate_divisor != 1 and is_new:
+            self._check_whole_parameters("layer_rate_divisor")
+            give_rates_by_depth(optimizer, encoder_of(model), self.args.layer_rate_divisor)
         if self.adam_state is not None and is_new:
+            self._check_whole_parameters("adam_state")
             self.carried_adam_state = carry_adam_state(model, optimizer, self.adam_state)
         return optimizer
+
+    def _check_whole_parameters(self, argument: str) -> None:
+        """
+        Refuse what needs parameters one by one where they are spread over processes.
+
+        Raises:
+            ValueError: if they are.
+        """
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise ValueError(
+                f"`{argument}` is given, and FSDP or DeepSpeed spreads the parameters over processes; expected them "
+                "whole. Leave it out, or use an ordinary launch."
+            )
+
+    def create_scheduler(self, num_training_steps: int, optimizer=None):
+        """
+        The schedule of the learning rates.
+
+        Args:
+            num_training_steps (`int`):
+                Steps of the whole run.
+            optimizer (`Optimizer`, *optional*):
+                Defaults to the trainer's own.
+        """
+        if getattr(self, "lr_scheduler", None) is None and self.args.slanted_triangular:
+            warmup = self.args.get_warmup_steps(num_training_steps) or None
+            optimizer = self.optimizer if optimizer is None else optimizer
+            self.lr_scheduler = slanted_triangular_schedule(optimizer, num_training_steps, warmup)
+            self._created_lr_scheduler = True
+        return super().create_scheduler(num_training_steps, optimizer)
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         """
@@ -505,6 +546,20 @@ class _SamplingByEpoch(TrainerCallback):
         should_log = control.should_log
         self.trainer.log({"examples_drawn": sampler.counts(updates if updates < sampler.num_updates else None)})
         control.should_log = should_log
+
+
+class _UnfreezingByEpoch(TrainerCallback):
+    """Lets layers thaw when an epoch begins, which a resumed run is told of too, in the middle of one."""
+
+    def __init__(self, unfreezing: GradualUnfreezing, *, has_replicas: bool):
+        self.unfreezing = unfreezing
+        self.has_replicas = has_replicas
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self.unfreezing.begin_epoch(int(state.epoch or 0), has_replicas=self.has_replicas)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.unfreezing.end()
 
 
 def _metric_of_best(args: PolyglotTrainingArguments) -> str:
