@@ -40,15 +40,14 @@ def label_settings(labels=LABELS):
 def character_pieces():
     """A tokenizer of pieces of up to two characters, with special pieces around them, as an encoder has."""
     characters = sorted({c for words, _ in SENTENCES for word in words for c in word})
-    vocabulary = ["<pad>", "<unk>", "<s>", "</s>", *characters, *(f"##{c}" for c in characters)]
+    vocabulary = ["<pad>", "<unk>", "<s>", "</s>", *characters, *(f"##{c}" for c in characters), "<mask>"]
     backend = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(vocabulary)}, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     backend.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)]
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>", bos_token="<s>", eos_token="</s>"
-    )
+    special = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, mask_token="<mask>", **special)
 
 
 def encoder_config(**settings):

@@ -403,6 +403,36 @@ def test_an_encoder_crf_learns_transitions_of_each_language(tmp_path):
     assert json.loads(tagged)["text"] == "Habari!"
 
 
+@pytest.mark.slow
+def test_what_the_masked_language_model_leaves_is_an_encoder_for_other_recipes(tmp_path):
+    text, folder, tagger = tmp_path / "text.txt", tmp_path / "mlm", tmp_path / "tagger"
+    text.write_text("Habari za asubuhi!\n\n" + "neno " * 300 + "\n")
+    small = ["--use_cpu", "true", "--disable_tqdm", "true", "--output_dir"]
+    output = run(
+        "mlm.py", "--corpora", DEMO_FOLDER / "swa", "--text_files", text, "--num_train_epochs", 3, "--max_pieces", 40,
+        "--learning_rate", 1e-3, "--num_encoder_layers", 2, *small, folder,
+    )  # fmt: skip
+    run(
+        "encoder_crf.py", "--encoder", folder, "--corpora", DEMO_FOLDER / "swa", "--max_train_sentences", 8,
+        "--max_test_sentences", 4, "--num_train_epochs", 1, "--num_frozen_layers", 2, *small, tagger,
+    )  # fmt: skip
+
+    results = json.loads((folder / "mlm_results.json").read_text())
+    perplexity = results["perplexity"]["swa"]
+    assert perplexity["after"] < 0.9 * perplexity["before"]
+    assert f"swa: perplexity {perplexity['before']:.2f} before, {perplexity['after']:.2f} after" in output
+    state = json.loads((folder / f"checkpoint-{results['steps']}" / "trainer_state.json").read_text())
+    (*_, last) = [log["eval_swa_loss"] for log in state["log_history"] if "eval_swa_loss" in log]
+    assert np.exp(last) == pytest.approx(perplexity["after"])  # the same pieces were hidden
+    assert results["data"][str(text)] == {"train": {"texts": 2}}
+    encoder, tagged = (load_file(path / "model.safetensors") for path in (folder, tagger))
+    of_layers = [name for name in encoder if ".layer." in name]
+    assert len({name.split(".layer.")[1][0] for name in of_layers}) == 2
+    for name in of_layers:
+        assert torch.equal(tagged[f"encoder.{name.split('.', 1)[1]}"], encoder[name])
+    assert not list(folder.glob("*.bin"))
+
+
 def compare(*systems, **settings):
     recipe = runpy.run_path(str(ROOT / "recipes" / "compare.py"))
     return recipe["main"](recipe["CompareArguments"](systems=[*map(str, systems)], **settings))
@@ -501,7 +531,9 @@ def test_every_command_of_the_readme_runs(tmp_path):
         if "slicer-wikiann" in command:
             command += " --corpora spa=my_corpora/spa --zero_shot_corpora my_corpora/swa --data_source none"
             command += " --data_license none"
-        if "launch" in command and "evaluate" not in command:
+        if "mlm.py" in command:
+            command += " --max_steps 1 --max_pieces 40 --eval_strategy no --use_cpu true"
+        elif "launch" in command and "evaluate" not in command:
             command += (
                 " --max_train_sentences 20 --max_test_sentences 10 --num_train_epochs 1 --seeds 1 --use_cpu true"
             )
