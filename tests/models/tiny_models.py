@@ -37,17 +37,18 @@ def label_settings(labels=LABELS):
     return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
 
 
-def character_pieces():
+def character_pieces(mask_token=None):
     """A tokenizer of pieces of up to two characters, with special pieces around them, as an encoder has."""
     characters = sorted({c for words, _ in SENTENCES for word in words for c in word})
-    vocabulary = ["<pad>", "<unk>", "<s>", "</s>", *characters, *(f"##{c}" for c in characters), "<mask>"]
+    vocabulary = ["<pad>", "<unk>", "<s>", "</s>", *characters, *(f"##{c}" for c in characters)]
+    vocabulary += [] if mask_token is None else [mask_token]
     backend = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(vocabulary)}, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     backend.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)]
     )
     special = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
-    return PreTrainedTokenizerFast(tokenizer_object=backend, mask_token="<mask>", **special)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, mask_token=mask_token, **special)
 
 
 def encoder_config(**settings):
@@ -132,6 +133,7 @@ def saved_encoder(folder=None):
     """A folder with a tiny encoder and its tokenizer."""
     set_seed(0)
     folder = folder or tempfile.mkdtemp()
-    AutoModel.from_config(encoder_config()).save_pretrained(folder)
-    character_pieces().save_pretrained(folder)
+    tokenizer = character_pieces(mask_token="<mask>")
+    AutoModel.from_config(encoder_config(vocab_size=len(tokenizer))).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
