@@ -21,6 +21,7 @@ from .crf_tagger import CRFTagger, CRFTaggerOutput
 from .length_groups import groups_of_like_length
 from .recurrent import BiLSTM, initialise_for_lstm
 from .tokenization_bytes import SpellingTokenizer
+from .word_cache import WordVectorCache
 
 
 class ByteCRFPreTrainedModel(PreTrainedModel):
@@ -55,6 +56,7 @@ class ByteCRFModel(ByteCRFPreTrainedModel):
         self.spelling = BiLSTM(config.embedding_size, config.unit_hidden_size, config.num_unit_layers)
         self.word_dropout = nn.Dropout(config.word_dropout)
         self.reading = BiLSTM(2 * config.unit_hidden_size, config.hidden_size, config.num_hidden_layers)
+        self.word_cache = WordVectorCache()
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -76,9 +78,24 @@ class ByteCRFModel(ByteCRFPreTrainedModel):
         Returns:
             `BaseModelOutput`: `last_hidden_state` of shape `(batch, words, 2 * hidden)`.
         """
-        vectors = torch.cat([self._spell(rows) for rows in _rows_of_like_length(input_ids, self.config.pad_token_id)])
+        if self._may_cache(input_ids):
+            weights = [*self.embedding.parameters(), *self.spelling.parameters()]
+            vectors = self.word_cache.vectors(input_ids, weights, self._spell_by_length)
+        else:
+            vectors = self._spell_by_length(input_ids)
         words = nn.functional.embedding(word_indices.clamp(min=0), vectors)  # (batch, words, 2 * unit_hidden)
         return BaseModelOutput(last_hidden_state=self.reading(self.word_dropout(words), word_indices >= 0))
+
+    def _may_cache(self, input_ids: Tensor) -> bool:
+        # A GPU would have to wait for the words, and spells them in that time. A graph that is made for export or by a
+        # compiler must hold the spelling itself.
+        is_prediction = not self.training and not torch.is_grad_enabled() and input_ids.is_cpu
+        is_recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        return is_prediction and not is_recorded and not self.embedding.weight.is_inference()
+
+    def _spell_by_length(self, input_ids: Tensor) -> Tensor:
+        """Vector of each distinct word, `(distinct, 2 * unit_hidden)`, read with little padding."""
+        return torch.cat([self._spell(rows) for rows in _rows_of_like_length(input_ids, self.config.pad_token_id)])
 
     def _spell(self, input_ids: Tensor) -> Tensor:
         """Vector of each distinct word: the last state of each direction, `(distinct, 2 * unit_hidden)`."""
