@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from hf_polyglot.analysis.span_errors import ERROR_KINDS, total_errors
 from hf_polyglot.results import AVERAGES, languages_by_training
 
 # What a comparison says nothing about, by what it covers.
@@ -166,7 +165,7 @@ def scores_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
 
 def errors_table(reports: Mapping[str, Mapping[str, Any]], title: str = "Language") -> str:
     """
-    Markdown table of errors in percent, one row a report, and their sum if there are several.
+    Markdown table of errors in percent, one row a report.
 
     Args:
         reports (`Mapping[str, Mapping[str, Any]]`):
@@ -174,13 +173,10 @@ def errors_table(reports: Mapping[str, Mapping[str, Any]], title: str = "Languag
         title (`str`, *optional*, defaults to `"Language"`):
             Of the first column.
     """
-    of_all = dict(reports)
-    if title == "Language" and len(reports) > 1:
-        of_all["**all**"] = total_errors(reports)
-    types = [*sorted({name for report in of_all.values() for name in report["words"]} - {"O"}), "O"]
-    kinds = ("correct", *ERROR_KINDS)
+    kinds = [kind for kind in next(iter(reports.values()))["spans"] if kind not in ("gold", "predicted")]
+    types = [*sorted({name for report in reports.values() for name in report["words"]} - {"O"}), "O"]
     rows = [[title, *kinds, *(f"{name} words" for name in types)]]
-    for name, report in of_all.items():
+    for name, report in reports.items():
         spans, words = report["spans"], report["words"]
         cells = [_share(spans[kind], spans["predicted" if kind == "spurious" else "gold"]) for kind in kinds]
         cells += [_share(*(words.get(of_type, {}).get(key, 0) for key in ("wrong", "words"))) for of_type in types]

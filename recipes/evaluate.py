@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 import hf_polyglot  # noqa: F401  registers the models
-from hf_polyglot.analysis.span_errors import error_report
+from hf_polyglot.analysis.span_errors import error_report, total_errors
 from hf_polyglot.data.corpora import SPLIT_OF_NAME, fingerprint, load_corpora
 from hf_polyglot.inference.tagging import check_tagger, tag_words
 from hf_polyglot.models.label_scheme import types_of_labels, with_types_mapped
@@ -140,6 +140,7 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
         for language in loaded.corpora:
             rows = np.flatnonzero(np.array(languages) == language)
             errors[language] = error_report([gold[row] for row in rows], [predicted[row] for row in rows], scheme)
+        errors |= {"all": total_errors(errors)} if len(errors) > 1 else {}
         print("\n" + errors_table(errors))
         write_json(arguments.error_file, {"name": Path(arguments.model).name, "errors": errors})
     if arguments.output_file is not None:
