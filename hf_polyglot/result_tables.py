@@ -123,6 +123,39 @@ def progress_table(others: Sequence[Mapping[str, Any]], results: Mapping[str, An
     return _markdown(rows)
 
 
+def systems_table(runs: Sequence[Mapping[str, Any]], *, split: str = "test") -> str:
+    """
+    Markdown table of systems and regimes, in the form of Table 1 of Mueller et al. (2020): a run a row, a language a
+    column, the average, and what is gained on average over the first run of the same system.
+
+    Args:
+        runs (`Sequence[Mapping[str, Any]]`):
+            Their names are `SYSTEM-CORPUS-REGIME`, and those of one system follow each other.
+        split (`str`, *optional*, defaults to `"test"`):
+            Whose scores.
+
+    Raises:
+        ValueError: if the runs were tested on different languages.
+    """
+    metric = _metrics(runs[0], split)[-1]
+    languages = [language for language in runs[0]["scores"][split] if language not in AVERAGES]
+    rows = [["System", "Regime", *languages, "average", "gain"]]
+    first = runs[0]
+    for run in runs:
+        if set(languages) != set(run["scores"][split]) - set(AVERAGES):
+            raise ValueError(
+                f"`{run['name']}` was tested on {', '.join(set(run['scores'][split]) - set(AVERAGES))}; expected the "
+                f"languages of `{runs[0]['name']}`, {', '.join(languages)}. Leave it out."
+            )
+        system, regime = run["name"].rsplit("-", 1)
+        if system != first["name"].rsplit("-", 1)[0]:
+            first = run
+        means = [f"{run['scores'][split][language][metric]['mean']:.1f}" for language in languages]
+        gain = "" if run is first else _mean_difference(first, run, split, languages, metric)
+        rows.append([system, regime, *means, _average_cell(run, split, languages, metric), gain])
+    return _markdown(rows)
+
+
 def _without_common_beginning(names: list[str]) -> list[str]:
     """Names of runs without the words that all of them begin with, as model and corpus; words end in `-` or `_`."""
     if len(set(names)) == 1:

@@ -18,6 +18,8 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer, set_seed
 
 import hf_polyglot  # noqa: F401  registers the models
+from hf_polyglot.analysis.fisher import diagonal_fisher
+from hf_polyglot.data.collators import collator_for
 from hf_polyglot.models.label_scheme import labels_of
 from hf_polyglot.result_tables import progress_table
 from hf_polyglot.results import read_results
@@ -32,6 +34,7 @@ from hf_polyglot.training.continuation import (
     weights_digest,
     with_known_descriptions,
 )
+from hf_polyglot.training.elastic_weights import ElasticWeights
 from hf_polyglot.training.encoder_layers import encoder_of, freeze_lowest_layers
 from hf_polyglot.training.language_runs import train_each_language
 from hf_polyglot.training.optimizer_state import load_adam_state
@@ -61,6 +64,17 @@ class ContinueArguments(CorpusArguments):
             "choices": ["carry", "fresh"],
         },
     )
+    ewc_strength: float = field(
+        default=0.0,
+        metadata={
+            "help": "Elastic weight consolidation: how strongly weights are held that matter to the languages "
+            "that the model was trained on. 0: not at all."
+        },
+    )
+    ewc_sentences: int = field(
+        default=50, metadata={"help": "Training sentences of each of these languages by which that is found out."}
+    )
+    ewc_samples: int = field(default=10, metadata={"help": "Labels drawn for each of these sentences."})
     compare: list[str] = field(
         default_factory=list,
         metadata={"help": "Runs to show beside, such as the monolingual ones: folders, or results.json files."},
@@ -101,6 +115,33 @@ def load_languages(arguments: ContinueArguments, results: dict[str, Any]) -> Rec
     return with_known_descriptions(corpora.of_languages([*corpora.train] if chosen == ["all"] else chosen), results)
 
 
+def elastic_weights_of(
+    arguments: ContinueArguments, training: PolyglotTrainingArguments, results: dict[str, Any], tokenizer
+) -> ElasticWeights | None:
+    """
+    What holds the model near where it is, by sentences of all languages that it was trained on; None if nothing does.
+
+    Raises:
+        ValueError: if the strength is below 0.
+    """
+    if arguments.ewc_strength < 0:
+        raise ValueError(f"`ewc_strength` is {arguments.ewc_strength}; expected 0 or more. Correct it.")
+    if arguments.ewc_strength == 0:
+        return None
+    known = arguments_of_run(results, CorpusArguments)
+    most = arguments.ewc_sentences
+    read = CorpusArguments(**known | {"max_train_sentences": most, "max_test_sentences": 1})
+    config: Any = AutoConfig.from_pretrained(arguments.model)
+    corpora = load_recipe_corpora(read, scheme=config.label_scheme, known_labels=labels_of(config))
+    model = load_to_continue(arguments.model, labels_of(config), list(corpora.train))
+    sentences = [row for dataset in corpora.train.values() for row in dataset]
+    fisher = diagonal_fisher(
+        model, collator_for(model, tokenizer), sentences, num_samples=arguments.ewc_samples, seed=arguments.seeds[0]
+    )
+    training.print(f"Weights are held that matter to {len(sentences)} sentences of {', '.join(corpora.train)}.")
+    return ElasticWeights.of_model(model, fisher, arguments.ewc_strength)
+
+
 def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
     if not arguments.model:
         raise ValueError("`model` is missing; expected the folder or Hub id of a trained model. Use --model.")
@@ -110,6 +151,7 @@ def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> d
     training.print(corpora.report)
     tokenizer = AutoTokenizer.from_pretrained(arguments.model)
     adam_state = load_adam_state(arguments.model) if arguments.adam_state == "carry" else None
+    elastic_weights = elastic_weights_of(arguments, training, polyglot, tokenizer)
 
     def train(corpora: RecipeCorpora, training: PolyglotTrainingArguments) -> dict[str, Any]:
         def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
@@ -126,6 +168,7 @@ def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> d
                 train_dataset=corpora.train,
                 eval_dataset=corpora.source_validation,
                 adam_state=adam_state,
+                elastic_weights=elastic_weights,
             )
 
         set_seed(arguments.seeds[0])  # weights of new labels are drawn

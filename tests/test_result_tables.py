@@ -4,7 +4,13 @@ import copy
 
 import pytest
 
-from hf_polyglot.result_tables import comparison_table, differences_table, progress_table, results_table
+from hf_polyglot.result_tables import (
+    comparison_table,
+    differences_table,
+    progress_table,
+    results_table,
+    systems_table,
+)
 from hf_polyglot.results import aggregate_scores, check_results
 
 from .test_results import scores, zero_shot_results
@@ -164,6 +170,26 @@ def test_names_of_runs_are_shown_without_what_they_all_begin_with():
 def compared(f1, interval, p_values, **language):
     tests = dict(zip(("bootstrap", "randomisation", "sign"), p_values, strict=False))
     return {"f1": f1, "difference": f1[1] - f1[0], "interval": interval, "p": tests, **language}
+
+
+def test_systems_stand_side_by_side_with_what_each_regime_gains():
+    def run(name, f1):
+        return zero_shot_results(name=name) | {
+            "scores": {"test": {language: scores(f1 + shift) for shift, language in enumerate(("eng", "yor", "hau"))}}
+        }
+
+    runs = [run("a-x-monolingual", 50), run("a-x-polyglot", 51.5), run("b-x-monolingual", 60), run("b-x-polyglot", 58)]
+
+    assert cells(systems_table(runs)) == [
+        ["System", "Regime", "eng", "yor", "hau", "average", "gain"],
+        ["a-x", "monolingual", "50.0", "51.0", "52.0", "51.00", ""],
+        ["a-x", "polyglot", "51.5", "52.5", "53.5", "52.50", "+1.50"],
+        ["b-x", "monolingual", "60.0", "61.0", "62.0", "61.00", ""],
+        ["b-x", "polyglot", "58.0", "59.0", "60.0", "59.00", "-2.00"],
+    ]
+    del runs[1]["scores"]["test"]["hau"]
+    with pytest.raises(ValueError, match=r"`a-x-polyglot` was tested on .*; expected the languages of `a-x-mono"):
+        systems_table(runs)
 
 
 def comparison(**changes):

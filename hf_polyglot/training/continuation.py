@@ -29,7 +29,7 @@ _NOT_HANDED_ON = (
     "resume_from_checkpoint", "use_cpu", "bf16", "fp16", "dataloader_pin_memory", "dataloader_num_workers",
     "monolingual", "zero_shot_corpora", "data_source", "data_license", "alpha", "sampling", "unimax_max_epochs",
     "dynamic_strength", "dynamic_baselines", "batch_languages", "metric_for_best_model", "model", "languages",
-    "adam_state", "compare",
+    "adam_state", "compare", "ewc_strength", "ewc_sentences", "ewc_samples",
 )  # fmt: skip
 
 

@@ -41,6 +41,7 @@ from hf_polyglot.training.checkpoints import (
     seal_checkpoint,
     seconds_of_checkpoint,
 )
+from hf_polyglot.training.elastic_weights import ElasticWeights
 from hf_polyglot.training.encoder_layers import (
     GradualUnfreezing,
     encoder_of,
@@ -96,6 +97,8 @@ class PolyglotTrainer(Trainer):
             Column of the label ids.
         adam_state (`Mapping[str, Mapping[str, Tensor]]`, *optional*):
             State of Adam that training starts with, by parameter name, as [`load_adam_state`] reads it beside a model.
+        elastic_weights ([`ElasticWeights`], *optional*):
+            Holds weights near where they were.
         options:
             Further arguments of [`Trainer`].
 
@@ -121,6 +124,7 @@ class PolyglotTrainer(Trainer):
         compute_metrics: Callable | None = None,
         label_column: str = "ner_tags",
         adam_state: Mapping[str, Mapping[str, Tensor]] | None = None,
+        elastic_weights: ElasticWeights | None = None,
         **options,
     ):
         if args.n_gpu > 1:
@@ -137,6 +141,7 @@ class PolyglotTrainer(Trainer):
         self.seconds_before = 0.0  # of the run that this one goes on with
         self.losses_to_check: list[tuple[int, dict[str, Any], Tensor]] = []
         self.adam_state = adam_state
+        self.elastic_weights = elastic_weights
         self.carried_adam_state: CarriedAdamState | None = None
         super().__init__(
             model,
@@ -149,6 +154,8 @@ class PolyglotTrainer(Trainer):
             **options,
         )
         self.add_callback(_SamplingByEpoch(self))
+        if elastic_weights is not None:
+            self._check_whole_parameters("elastic_weights")
         self.unfreezing: GradualUnfreezing | None = None
         if args.unfrozen_layers_per_epoch is not None:
             self._check_whole_parameters("unfrozen_layers_per_epoch")
@@ -217,6 +224,10 @@ class PolyglotTrainer(Trainer):
                 As in [`Trainer`].
         """
         loss = super().training_step(model, inputs, num_items_in_batch)
+        if self.elastic_weights is not None and self.accelerator.sync_gradients:
+            scaler = self.accelerator.scaler
+            scale = 1.0 if scaler is None else scaler.get_scale()
+            self.elastic_weights.add_gradients(self.accelerator.unwrap_model(model), scale)
         if self.unfreezing is not None:
             self.unfreezing.drop_gradients()
         self.losses_to_check.append((self.state.global_step, inputs, loss.detach()))

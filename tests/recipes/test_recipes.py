@@ -19,7 +19,14 @@ from safetensors.torch import load_file
 from hf_polyglot.analysis.prediction_files import counts_of_prediction_files
 from hf_polyglot.data.corpora import fingerprint, load_corpora
 from hf_polyglot.data.demo import DEMO_FOLDER
-from hf_polyglot.result_tables import comparison_table, differences_table, errors_table, progress_table, results_table
+from hf_polyglot.result_tables import (
+    comparison_table,
+    differences_table,
+    errors_table,
+    progress_table,
+    results_table,
+    systems_table,
+)
 from hf_polyglot.results import CHANGE_NOTHING_LEARNED, read_results
 from hf_polyglot.sentence_counts import SentenceCounts, read_sentence_counts, write_sentence_counts
 from hf_polyglot.training.command_line import parse_recipe, with_preset
@@ -271,15 +278,9 @@ def test_a_polyglot_model_continues_on_each_language_beside_monolingual_ones(tra
         "--output_dir", tmp_path / "continued",
     )  # fmt: skip
     one = run(
-        "continue_finetuning.py",
-        *common,
-        "--language",
-        "swa",
-        "--adam_state",
-        "fresh",
-        "--output_dir",
-        tmp_path / "swa",
-    )
+        "continue_finetuning.py", *common, "--language", "swa", "--adam_state", "fresh", "--ewc_strength", 10,
+        "--ewc_sentences", 3, "--ewc_samples", 2, "--output_dir", tmp_path / "swa",
+    )  # fmt: skip
 
     alone, polyglot, continued = (read_results(of) for of in (tmp_path / "alone", folder, tmp_path / "continued"))
     assert [of_one["regime"] for of_one in (alone, polyglot, continued)] == ["monolingual", "polyglot", "continued"]
@@ -295,6 +296,8 @@ def test_a_polyglot_model_continues_on_each_language_beside_monolingual_ones(tra
     assert continued["base_model_sha256"] == hashlib.sha256(weights).hexdigest()
     assert re.search(r"Language +\| +alone +\| +tiny-byte-crf +\| +continued +\| +against alone", output)
     assert "Adam begins with a fresh state." in one
+    assert "Weights are held that matter to 6 sentences of swa, spa." in one
+    assert read_results(tmp_path / "swa")["arguments"]["ewc_strength"] == 10
     assert read_results(tmp_path / "swa")["adam_state"] is None
 
 
@@ -566,11 +569,15 @@ def test_the_tables_of_the_readme_are_those_of_its_results():
     for kind, sources, table in tables:
         if kind == "comparison":
             made = comparison_table(json.loads((ROOT / sources).read_text()))
+        elif kind == "errors":
+            kept = [json.loads((ROOT / source).read_text()) for source in sources.split()]
+            made = errors_table({of_run["name"]: of_run["errors"]["all"] for of_run in kept}, "Run")
         else:
             first, *others = [read_results(ROOT / source) for source in sources.split()]
             made = {
                 "results": lambda first: results_table(first),
                 "differences": lambda first, *others: differences_table(first, others),
                 "progress": lambda *runs: progress_table(runs[:-1], runs[-1]),
+                "systems": lambda *runs: systems_table(runs),
             }[kind](first, *others)
         assert table == made
