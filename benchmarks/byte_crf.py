@@ -8,7 +8,8 @@ flair's BiLSTM-CRF with a character LSTM of equal sizes, and spaCy's blank CNN t
 
 flair and spaCy are left out where they are not installed. Contestants take turns, batch by batch in training, whole in
 prediction. Prediction is of all test sentences by models that have learned nothing, which changes no speed but
-spaCy's: it is slower where it finds entities. `--memory NAME` trains one contestant alone and prints its peak memory.
+spaCy's: it is slower where it finds entities. `--memory NAME --sizes SIZE` trains one contestant alone and prints the
+peak memory of the process.
 
 flair's character LSTM has one layer, so that its sizes are equal with --sizes one_layer and small, not with paper.
 
@@ -71,7 +72,7 @@ def tagger(size: str, tags: list[str]) -> ByteCRFForTokenClassification:
 
 
 def training_steps(
-    size: str, tags: list[str], batches: list[list[dict[str, Any]]]
+    size: str, tags: list[str], batches: list[list[dict[str, Any]]], alone: str | None
 ) -> dict[str, Callable[[int], None]]:
     """A step on a batch for each contestant, what all of them leave to the loader done before."""
     model = tagger(size, tags)
@@ -90,12 +91,13 @@ def training_steps(
 
         return run
 
-    packed = PackedByteCRF(model.config)
-    steps = {
-        "hf_polyglot": step(model, lambda index: model(**collated[index]).loss),
-        "packed": step(packed, lambda index: packed.loss(collated[index])),
-    }
-    if importlib.util.find_spec("flair") is not None:
+    steps = {}
+    if alone in (None, "hf_polyglot"):
+        steps["hf_polyglot"] = step(model, lambda index: model(**collated[index]).loss)
+    if alone in (None, "packed"):
+        packed = PackedByteCRF(model.config)
+        steps["packed"] = step(packed, lambda index: packed.loss(collated[index]))
+    if alone in (None, "flair") and importlib.util.find_spec("flair") is not None:
         rows = [row for batch in batches for row in batch]
         named = [[tags[label] for label in row["ner_tags"]] for row in rows]
         peer, sentences = flair_tagger(model.config, [row["tokens"] for row in rows], named)
@@ -136,8 +138,7 @@ def train(arguments, clock: Callable[[], float], size: str, rows: list[dict[str,
     """Time the steps of all contestants, or look at the memory of one."""
     batches = drawn_batches(rows, arguments.batch_size, arguments.batches)
     words = [sum(len(row["tokens"]) for row in batch) for batch in batches]
-    steps = training_steps(size, tags, batches)
-    steps = {name: run for name, run in steps.items() if arguments.memory in (None, name)}
+    steps = training_steps(size, tags, batches, arguments.memory)
     for run in steps.values():
         run(0)
     seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -191,6 +192,8 @@ def main() -> None:
     packages = {"torch": "torch", "numba": "numba", "pytorch-crf": "torchcrf", "flair": "flair", "spacy": "spacy"}
     versions = ", ".join(f"{name} {version(name)}" for name in packages if importlib.util.find_spec(packages[name]))
     print(f"{torch.get_num_threads()} threads, {arguments.clock} time, Python {platform.python_version()}, {versions}")
+    if arguments.memory is not None and len(arguments.sizes) > 1:
+        parser.error("--memory wants one size, for the peak is that of the process: --sizes paper")
     torch.manual_seed(0)
     rows, tags = load(arguments.corpora, "train" if arguments.task == "train" else "test")
     for size in arguments.sizes:

@@ -112,7 +112,7 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
             f"ignores one."
         )
 
-    gold, predicted, languages = [], [], []
+    gold, predicted, languages, num_words = [], [], [], []
     for language, splits in loaded.corpora.items():
         if arguments.split not in splits:
             raise ValueError(f"The corpus of {language} has no {arguments.split} split, but {', '.join(splits)}.")
@@ -129,6 +129,7 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
             counted = with_stray_spans([tags[label] for label in labels], found, sentence.stray_types, scheme)
             gold.append(counted[0])
             predicted.append(counted[1])
+            num_words.append(len(labels))
         languages += [language] * len(dataset)
 
     scores = scores_with_average(
@@ -139,7 +140,13 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
         errors = {}
         for language in loaded.corpora:
             rows = np.flatnonzero(np.array(languages) == language)
-            errors[language] = error_report([gold[row] for row in rows], [predicted[row] for row in rows], scheme)
+            errors[language] = error_report(
+                [gold[row] for row in rows],
+                [predicted[row] for row in rows],
+                scheme,
+                strict=arguments.mode == "strict",
+                num_words=[num_words[row] for row in rows],
+            )
         errors |= {"all": total_errors(errors)} if len(errors) > 1 else {}
         print("\n" + errors_table(errors))
         write_json(arguments.error_file, {"name": Path(arguments.model).name, "errors": errors})

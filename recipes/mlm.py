@@ -1,6 +1,6 @@
 """
 Train a pretrained encoder further as a masked language model on the text of the task (Howard and Ruder 2018, section
-3.1; Devlin et al. 2019, section 3.1), before it is fine-tuned.
+3.2; Devlin et al. 2019, section 3.1), before it is fine-tuned.
 
     accelerate launch recipes/mlm.py --encoder xlm-roberta-base --corpora ../shared/data/masakhaner1/* \
         --output_dir runs/mlm
@@ -26,8 +26,9 @@ from transformers import (
     PreTrainedTokenizerFast,
     Trainer,
     TrainingArguments,
+    set_seed,
 )
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import HubStrategy, IntervalStrategy, get_last_checkpoint
 
 from hf_polyglot.data.corpora import fingerprint, load_corpora
 from hf_polyglot.data.demo import DEMO_FOLDER
@@ -133,7 +134,7 @@ class SameMasks:
 
 
 class MaskedLanguageModelTrainer(Trainer):
-    """Hides the same pieces in every evaluation, so that perplexities can be compared."""
+    """Hides the same pieces in every evaluation, so that perplexities can be compared, and writes no pickle."""
 
     def get_eval_dataloader(self, eval_dataset=None):
         """Batches of rows with some of their pieces hidden."""
@@ -144,6 +145,11 @@ class MaskedLanguageModelTrainer(Trainer):
         finally:
             self.data_collator = collator
 
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        # A pickle of the arguments, the token for the Hub among them.
+        Path(output_dir or self.args.output_dir, "training_args.bin").unlink(missing_ok=True)
+
 
 def perplexities(metrics: dict[str, float], languages: list[str]) -> dict[str, float]:
     """Perplexity of the hidden pieces of each language's dev set."""
@@ -151,19 +157,25 @@ def perplexities(metrics: dict[str, float], languages: list[str]) -> dict[str, f
 
 
 def main(arguments: MaskedLanguageModelArguments, training: TrainingArguments) -> dict[str, Any]:
+    if training.hub_strategy != "end":
+        given = HubStrategy(training.hub_strategy).value
+        raise ValueError(f"`hub_strategy` is {given}; expected end, when training is over. Leave it out.")
+    resume = str(training.resume_from_checkpoint or "false")
     train, validation, description = read_texts(arguments)
     name = None if arguments.encoder is None else checked_model_name(arguments.encoder)
     if name is None:
         name = str(Path(training.output_dir) / "encoder")
         with training.main_process_first():
-            build_tiny_encoder(name, [text for texts in train.values() for text in texts], seed=0)
+            if training.process_index == 0:
+                build_tiny_encoder(name, [text for texts in train.values() for text in texts], seed=0)
     tokenizer = load_piece_tokenizer(name)
     if tokenizer.mask_token is None:
         raise ValueError(
             f"The tokenizer of {name} has no mask piece; expected one such as BERT's [MASK]. Take an encoder that was "
             "trained as a masked language model."
         )
-    model = AutoModelForMaskedLM.from_pretrained(name)
+    set_seed(training.seed)  # where the checkpoint has no head for this, one is drawn
+    model = AutoModelForMaskedLM.from_pretrained(name, dtype=torch.float32)
     if arguments.num_encoder_layers is not None:
         keep_lowest_layers(model.base_model, arguments.num_encoder_layers)
     freeze_lowest_layers(model.base_model, arguments.num_frozen_layers)
@@ -173,6 +185,8 @@ def main(arguments: MaskedLanguageModelArguments, training: TrainingArguments) -
     with training.main_process_first():
         train_rows = {key: rows_of_pieces(texts, tokenizer, max_pieces) for key, texts in train.items()}
         validation_rows = {key: rows_of_pieces(texts, tokenizer, max_pieces) for key, texts in validation.items()}
+    if not validation_rows:
+        training.eval_strategy = IntervalStrategy.NO
     trainer = MaskedLanguageModelTrainer(
         model,
         training,
@@ -184,8 +198,12 @@ def main(arguments: MaskedLanguageModelArguments, training: TrainingArguments) -
 
     languages = list(validation_rows)
     before = perplexities(trainer.evaluate(), languages) if languages else {}
-    last = get_last_checkpoint(training.output_dir) if training.resume_from_checkpoint else None
-    trainer.train(resume_from_checkpoint=last)
+    if resume.lower() in ("true", "false"):
+        has_begun = resume.lower() == "true" and Path(training.output_dir).is_dir()
+        checkpoint = get_last_checkpoint(training.output_dir) if has_begun else None
+    else:
+        checkpoint = resume
+    trainer.train(resume_from_checkpoint=checkpoint)
     after = perplexities(trainer.evaluate(), languages) if languages else {}
     results = {
         "command": shlex.join(["recipes/mlm.py", *sys.argv[1:]]),
@@ -196,8 +214,6 @@ def main(arguments: MaskedLanguageModelArguments, training: TrainingArguments) -
     }
     trainer.save_model()
     if trainer.is_world_process_zero():
-        # A pickle, which transformers writes and nothing here reads.
-        Path(training.output_dir, "training_args.bin").unlink(missing_ok=True)
         text = json.dumps(results, indent=2, ensure_ascii=False) + "\n"
         Path(training.output_dir, "mlm_results.json").write_text(text, encoding="utf-8")
         for language in languages:
@@ -216,5 +232,6 @@ if __name__ == "__main__":
         "save_strategy": "epoch",
         "save_total_limit": 2,
         "report_to": "none",
+        "hub_strategy": "end",
     }
     main(*parse_recipe(MaskedLanguageModelArguments, TrainingArguments, **defaults))

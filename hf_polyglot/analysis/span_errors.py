@@ -49,7 +49,12 @@ def span_errors(gold: Sequence[Span], predicted: Sequence[Span]) -> Counter[str]
 
 
 def error_report(
-    gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], scheme: str = "IOB2"
+    gold: Sequence[Sequence[str]],
+    predicted: Sequence[Sequence[str]],
+    scheme: str = "IOB2",
+    *,
+    strict: bool = False,
+    num_words: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """
     Errors of spans, by kind and gold type, and of words, by gold type.
@@ -60,21 +65,35 @@ def error_report(
         predicted (`Sequence[Sequence[str]]`):
             Tags of the same words.
         scheme (`str`, *optional*, defaults to `"IOB2"`):
-            Of both. Ill-formed tags are read as conlleval reads them.
+            Of both.
+        strict (`bool`, *optional*, defaults to `False`):
+            How ill-formed tags are read, see [`spans_from_tags`].
+        num_words (`Sequence[int]`, *optional*):
+            Words of each sentence; tags behind them are of made-up words, see `with_stray_spans` of
+            `hf_polyglot.span_metrics`. By default there are as many words as tags.
 
     Returns:
         `dict`: `spans`, the number of `gold`, `predicted` and `correct` ones and of each error; `words`, for each gold
         type (O included) its `words` and those that were given another type, `wrong`: the recall errors of Mueller,
         Andrews and Dredze (2020).
+
+    Raises:
+        ValueError: if a sentence has other numbers of gold and of predicted tags.
     """
     spans: Counter[str] = Counter(dict.fromkeys(("gold", "predicted", "correct", *ERROR_KINDS), 0))
     words: dict[str, Counter[str]] = {}
-    for gold_tags, predicted_tags in zip(gold, predicted, strict=True):
-        of_gold, of_predicted = (spans_from_tags(tags, scheme) for tags in (gold_tags, predicted_tags))
+    if list(map(len, gold)) != list(map(len, predicted)):
+        raise ValueError(
+            f"`gold` has {len(gold)} sentences with {sum(map(len, gold))} tags, `predicted` {len(predicted)} with "
+            f"{sum(map(len, predicted))}; expected a predicted tag for each gold one. Predict for the same sentences."
+        )
+    for index, (gold_tags, predicted_tags) in enumerate(zip(gold, predicted, strict=True)):
+        of_gold, of_predicted = (spans_from_tags(tags, scheme, strict=strict) for tags in (gold_tags, predicted_tags))
         spans.update(span_errors(of_gold, of_predicted))
         spans.update(gold=len(of_gold), predicted=len(of_predicted))
         types = (_types_of_words(of_gold, len(gold_tags)), _types_of_words(of_predicted, len(predicted_tags)))
-        for gold_type, predicted_type in zip(*types, strict=True):
+        real = len(gold_tags) if num_words is None else num_words[index]
+        for gold_type, predicted_type in zip(*(of_side[:real] for of_side in types), strict=True):
             counts = words.setdefault(gold_type, Counter(words=0, wrong=0))
             counts["words"] += 1
             counts["wrong"] += gold_type != predicted_type

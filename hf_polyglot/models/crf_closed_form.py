@@ -121,14 +121,15 @@ class ClosedForm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, emissions, start_scores, transition_scores, end_scores, messages):
         """The values that the messages hold already."""
-        ctx.messages = messages
+        # Not the messages: they hold the value, which holds this context.
+        ctx.gradients = messages.gradients
         return messages.value
 
     @staticmethod
     @once_differentiable
     def backward(ctx, weights):
         """Gradients by the formula, of the parameters instead of the tables."""
-        return *ctx.messages.gradients(weights), None
+        return *ctx.gradients(weights), None
 
 
 def _of_parameters(of_table):

@@ -89,9 +89,17 @@ class ByteCRFModel(ByteCRFPreTrainedModel):
     def _may_cache(self, input_ids: Tensor) -> bool:
         # A GPU would have to wait for the words, and spells them in that time. A graph that is made for export or by a
         # compiler must hold the spelling itself.
-        is_prediction = not self.training and not torch.is_grad_enabled() and input_ids.is_cpu
-        is_recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        return is_prediction and not is_recorded and not self.embedding.weight.is_inference()
+        if self.training or torch.is_grad_enabled() or not input_ids.is_cpu or self.embedding.weight.is_inference():
+            return False
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return False
+        # What pruning, adapters and quantisation do to these modules does not show in their weights alone.
+        modules = [self.embedding, self.embedding_dropout, *self.spelling.modules()]
+        plain = (nn.Embedding, nn.Dropout, nn.LSTM, nn.ModuleList, BiLSTM)
+        return all(
+            type(module) in plain and not (module.training or module._forward_pre_hooks or module._forward_hooks)
+            for module in modules
+        )
 
     def _spell_by_length(self, input_ids: Tensor) -> Tensor:
         """Vector of each distinct word, `(distinct, 2 * unit_hidden)`, read with little padding."""

@@ -10,6 +10,7 @@ Axes:
 
 import inspect
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -176,7 +177,10 @@ def keep_lowest_layers(encoder: PreTrainedModel, num_layers: int) -> None:
             f"`num_layers` is {num_layers}; expected 1 to {len(layers)}, the layers of the encoder. Correct it."
         )
     del layers[num_layers:]
-    encoder.config.num_hidden_layers = num_layers
+    config: Any = encoder.config
+    config.num_hidden_layers = num_layers
+    if getattr(config, "layer_types", None) is not None:  # ModernBERT's, one for each layer
+        config.layer_types = list(config.layer_types[:num_layers])
 
 
 def encode_by_length(

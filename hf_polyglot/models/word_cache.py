@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-# 32,768 words of the paper's width, 512: more than occur in a million words of most texts.
+# 32,768 words of the paper's width, 512.
 MAX_BYTES = 64 * 2**20
 
 
@@ -67,16 +67,15 @@ class WordVectorCache:
                 self._weights = state
             rows = [self._row_of.get(word, -1) for word in words]
             missing = [index for index, row in enumerate(rows) if row < 0]
-            if len(missing) < len(words):
-                assert self._vectors is not None
-                vectors = self._vectors[torch.tensor(rows).clamp_(min=0)]
-        if not missing:
+            # A copy: what is kept may be overwritten by another thread.
+            vectors = None if self._vectors is None else self._vectors[torch.tensor(rows).clamp_(min=0)]
+        if vectors is not None and not missing:
             return vectors
         spelled = spell(input_ids[missing])
         with self._lock:
             if self._weights == state:
                 self._keep([words[index] for index in missing], spelled)
-        if len(missing) == len(words):
+        if vectors is None:
             return spelled
         vectors[missing] = spelled
         return vectors

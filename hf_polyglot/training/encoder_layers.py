@@ -38,7 +38,7 @@ def freeze_lowest_layers(encoder: PreTrainedModel, num_layers: int) -> None:
     """
     Leave an encoder's lowest layers as they are, and its embeddings with them.
 
-    Nothing below the lowest layer that learns needs a gradient, so each frozen layer saves two thirds of its time.
+    Where nothing below the lowest layer that learns needs a gradient, each frozen layer saves two thirds of its time.
 
     Args:
         encoder (`PreTrainedModel`):
@@ -56,8 +56,7 @@ def freeze_lowest_layers(encoder: PreTrainedModel, num_layers: int) -> None:
         raise ValueError(
             f"`num_frozen_layers` is {num_layers}; expected 0 to {len(layers)}, the layers of the encoder. Correct it."
         )
-    first = next(layers[0].parameters())
-    for parameter in itertools.takewhile(lambda parameter: parameter is not first, encoder.parameters()):
+    for parameter in _embedding_parameters(encoder):
         parameter.requires_grad_(False)
     for layer in layers[:num_layers]:
         layer.requires_grad_(False)
@@ -66,7 +65,7 @@ def freeze_lowest_layers(encoder: PreTrainedModel, num_layers: int) -> None:
 def depths(encoder: PreTrainedModel) -> dict[nn.Parameter, int]:
     """
     How far below the top each parameter of an encoder lies: 0 in the top layer, and in the embeddings as many as there
-    are layers. What comes behind the layers counts as the top one.
+    are layers, wherever they are kept. What else is beside the layers counts as the top one.
 
     Args:
         encoder (`PreTrainedModel`):
@@ -76,12 +75,21 @@ def depths(encoder: PreTrainedModel) -> dict[nn.Parameter, int]:
     in_layers = {
         parameter: len(layers) - 1 - index for index, layer in enumerate(layers) for parameter in layer.parameters()
     }
-    first = next(layers[0].parameters())
-    embeddings = set(itertools.takewhile(lambda parameter: parameter is not first, encoder.parameters()))
+    embeddings = _embedding_parameters(encoder)
     return {
         parameter: len(layers) if parameter in embeddings else in_layers.get(parameter, 0)
         for parameter in encoder.parameters()
     }
+
+
+def _embedding_parameters(encoder: PreTrainedModel) -> set[nn.Parameter]:
+    """What is read before the lowest layer, and all other embeddings: DeBERTa has some behind its layers."""
+    layers = encoder_layers(encoder)
+    in_layers = set(layers.parameters())
+    first = next(layers[0].parameters())
+    before = itertools.takewhile(lambda parameter: parameter is not first, encoder.parameters())
+    of_embeddings = (module.weight for module in encoder.modules() if isinstance(module, nn.Embedding))
+    return {*before, *of_embeddings} - in_layers
 
 
 def give_rates_by_depth(optimizer: Optimizer, encoder: PreTrainedModel, divisor: float) -> None:

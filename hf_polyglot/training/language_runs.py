@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,9 @@ def train_each_language(
             own_training.hub_model_id = f"{training.hub_model_id or folder.name}-{language}"
         training.print(f"\n{language}, {len(runs) + 1} of {len(corpora.train)}")
         if (folder / language / "results.json").is_file():
-            runs[language] = _ended_run(folder / language, run_arguments(arguments, own_training), own_corpora)
+            defaults = {setting.name: setting.default for setting in fields(arguments)}
+            expected = run_arguments(arguments, own_training)
+            runs[language] = _ended_run(folder / language, expected, own_corpora, defaults)
             training.print(f"Its run has ended already: {folder / language}")
         else:
             runs[language] = train(own_corpora, own_training)
@@ -109,15 +111,18 @@ def train_each_language(
     return results
 
 
-def _ended_run(folder: Path, expected: dict[str, Any], corpora: RecipeCorpora) -> dict[str, Any]:
+def _ended_run(
+    folder: Path, expected: dict[str, Any], corpora: RecipeCorpora, defaults: dict[str, Any]
+) -> dict[str, Any]:
     """
-    The results of a language's run.
+    The results of a language's run. Arguments that its version did not have are taken to be at their defaults.
 
     Raises:
         ValueError: if it had other arguments, or other data.
     """
     results = read_results(folder)
-    found = {**results["arguments"], "data": results["data"]}
+    later = {name: value for name, value in defaults.items() if name in expected and value is not MISSING}
+    found = {**later, **results["arguments"], "data": results["data"]}
     # As they are after a way through JSON, where tuples are lists.
     wanted = json.loads(json.dumps({**expected, "data": corpora.to_dict()}))
     for data in (found, wanted):

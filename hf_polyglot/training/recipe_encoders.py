@@ -111,8 +111,9 @@ def load_recipe_encoder(
     if name is None:
         name = str(Path(training.output_dir) / "encoder")
         with training.main_process_first():
-            texts = [" ".join(words) for dataset in corpora.train.values() for words in dataset["tokens"]]
-            build_tiny_encoder(name, texts, seed=0)
+            if training.process_index == 0:
+                texts = [" ".join(words) for dataset in corpora.train.values() for words in dataset["tokens"]]
+                build_tiny_encoder(name, texts, seed=0)
     return RecipeEncoder(
         name,
         load_piece_tokenizer(name),

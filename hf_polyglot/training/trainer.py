@@ -1,5 +1,6 @@
 """A Trainer that knows languages: it samples them, evaluates each, and keeps the best model of them all."""
 
+import dataclasses
 import tempfile
 import time
 from collections import Counter
@@ -68,8 +69,8 @@ FAILED_BATCH = "failed_batch"
 COURSE_SETTINGS = (
     "seed", "num_train_epochs", "max_steps", "learning_rate", "head_learning_rate", "lr_scheduler_type",
     "warmup_steps", "weight_decay", "max_grad_norm", "optim", "sampling", "alpha", "batch_languages",
-    "layer_rate_divisor", "unfrozen_layers_per_epoch", "slanted_triangular",
 )  # fmt: skip
+LATER_SETTINGS = ("layer_rate_divisor", "unfrozen_layers_per_epoch", "slanted_triangular")
 
 
 class PolyglotTrainer(Trainer):
@@ -286,6 +287,11 @@ class PolyglotTrainer(Trainer):
         """What decides the course of training: settings, and of the data their size and labels."""
         args = self.args
         settings = {name: getattr(args, name) for name in COURSE_SETTINGS}
+        # Checkpoints of earlier versions do not have these.
+        of_class = {setting.name: setting.default for setting in dataclasses.fields(args)}
+        settings |= {name: getattr(args, name) for name in LATER_SETTINGS if getattr(args, name) != of_class[name]}
+        if self.elastic_weights is not None:
+            settings["elastic weights"] = self.elastic_weights.strength
         batch_size = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
         others = {
             "sentences of an update": batch_size,
@@ -490,6 +496,7 @@ class PolyglotTrainer(Trainer):
         # The weights are now those of an earlier step, and so must be the state that is saved beside them.
         best = Path(self.state.best_model_checkpoint)
         if (best / ADAM_STATE_FILE).is_file():
+            self.optimizer.state.clear()  # of parameters that thawed later the best checkpoint has none
             carry_adam_state(self.model, self.optimizer, load_adam_state(best))
 
     def create_model_card(self, *arguments, **options) -> None:

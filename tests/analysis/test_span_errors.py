@@ -73,5 +73,18 @@ def test_the_table_has_the_shares_of_every_report():
 
 
 def test_sentences_of_other_lengths_are_refused():
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(ValueError, match=r"`gold` has 1 sentences with 1 tags, `predicted` 1 with 2; expected"):
         error_report([["O"]], [["O", "O"]])
+
+
+def test_made_up_words_make_spurious_spans_and_no_words():
+    report = error_report([["B-PER", "O"]], [["B-PER", "B-LOC"]], num_words=[1])
+
+    assert report["words"] == {"PER": {"words": 1, "wrong": 0}}
+    assert report["spans"]["spurious"] == 1
+
+
+def test_ill_formed_tags_are_read_as_asked():
+    lenient, strict = (error_report([["B-PER"]], [["I-PER"]], strict=strict)["spans"] for strict in (False, True))
+
+    assert (lenient["correct"], strict["correct"], strict["missed"]) == (1, 0, 1)

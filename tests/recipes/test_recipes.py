@@ -433,7 +433,12 @@ def test_what_the_masked_language_model_leaves_is_an_encoder_for_other_recipes(t
     assert len({name.split(".layer.")[1][0] for name in of_layers}) == 2
     for name in of_layers:
         assert torch.equal(tagged[f"encoder.{name.split('.', 1)[1]}"], encoder[name])
-    assert not list(folder.glob("*.bin"))
+    assert not list(folder.glob("**/*.bin"))
+    alone = tmp_path / "alone"
+    run("mlm.py", "--text_files", text, "--max_steps", 1, "--resume_from_checkpoint", "true", *small, alone)
+    assert json.loads((alone / "mlm_results.json").read_text())["perplexity"] == {}
+    with pytest.raises(AssertionError, match=r"`hub_strategy` is every_save; expected end"):
+        run("mlm.py", "--text_files", text, "--hub_strategy", "every_save", *small, alone)
 
 
 def compare(*systems, **settings):

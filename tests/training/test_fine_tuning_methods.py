@@ -5,6 +5,7 @@ import torch
 from transformers import TrainerCallback
 
 from hf_polyglot.models.piece_encoder import encoder_layers
+from hf_polyglot.training.optimizer_state import load_adam_state
 from tests.models.tiny_models import tiny_byte_crf, tiny_encoder_crf, tiny_slicer
 from tests.training.test_trainer import trainer_of
 
@@ -118,8 +119,32 @@ def test_a_run_resumed_while_it_thaws_ends_as_the_undisturbed_one(step, tmp_path
     resumed.add_callback(moves)
     resumed.train(resume_from_checkpoint=str(tmp_path / "run" / f"checkpoint-{step}"))
 
+    first_epoch = step // 5
+    # An epoch that had been begun before has its steps left to move what had thawed in it.
+    assert len(moves.moved) == 4 - first_epoch
+    assert (0 in moves.moved[0]) == (first_epoch >= 2)
     for name, weights in undisturbed.model.named_parameters():
         assert torch.equal(resumed.model.get_parameter(name), weights), name
+
+
+def test_the_best_model_has_the_adam_state_of_its_own_step(tmp_path):
+    trainer = trainer_of(
+        of_three_layers, tmp_path, num_train_epochs=3, unfrozen_layers_per_epoch=1, learning_rate=1e-3
+    )
+    evaluate = trainer.evaluate
+
+    def ever_worse(*arguments, **options):  # so that the first epoch is the best, when one layer of three had thawed
+        metrics = evaluate(*arguments, **options)
+        return metrics | ({"eval_average_f1": 3 - trainer.state.epoch} if "eval_average_f1" in metrics else {})
+
+    trainer.evaluate = ever_worse
+
+    trainer.train()
+    trainer.save_model()
+
+    state = load_adam_state(tmp_path)
+    assert trainer.state.best_model_checkpoint.endswith("checkpoint-5")
+    assert {where(name) for name in state} == {"head", 2}
 
 
 def test_a_run_is_not_resumed_with_another_method(tmp_path):
