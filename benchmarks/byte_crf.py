@@ -2,14 +2,16 @@
 Words a second of a byte-CRF in training and in prediction, beside the same network with packed LSTMs and pytorch-crf,
 flair's BiLSTM-CRF with a character LSTM of equal sizes, and spaCy's blank CNN tagger.
 
-    pip install pytorch-crf flair spacy
-    python benchmarks/byte_crf.py train --corpora ../shared/data/masakhaner1/*
-    python benchmarks/byte_crf.py predict --corpora ../shared/data/masakhaner1/*
+    pip install pytorch-crf spacy
+    python -m benchmarks.byte_crf train --corpora ../shared/data/masakhaner1/*
+    python -m benchmarks.byte_crf predict --corpora ../shared/data/masakhaner1/*
 
-flair and spaCy are left out where they are not installed. Contestants take turns, batch by batch in training, whole in
-prediction. Prediction is of all test sentences by models that have learned nothing, which changes no speed but
-spaCy's: it is slower where it finds entities. `--memory NAME --sizes SIZE` trains one contestant alone and prints the
-peak memory of the process.
+flair and spaCy are left out where they are not installed. flair 0.15 wants transformers 4: install it, and what it
+imports, with `pip install --no-deps --target FOLDER`, and add that folder to PYTHONPATH.
+
+Contestants take turns, batch by batch in training, whole in prediction. Prediction is of all test sentences by models
+that have learned nothing, which changes no speed but spaCy's: it is slower where it finds entities. `--memory NAME
+--sizes SIZE` trains one contestant alone and prints the peak memory of the process.
 
 flair's character LSTM has one layer, so that its sizes are equal with --sizes one_layer and small, not with paper.
 

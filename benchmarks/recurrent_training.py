@@ -1,7 +1,7 @@
 """
 Time of a training step of CharNER and of Byte-to-Span, beside the same networks with packed LSTMs.
 
-    python benchmarks/recurrent_training.py --corpora ../shared/data/masakhaner1/*
+    python -m benchmarks.recurrent_training --corpora ../shared/data/masakhaner1/*
 
     pip install pytorch-crf
 
