@@ -19,6 +19,9 @@ from hf_polyglot.models.piece_encoder import encoder_layers, keep_lowest_layers
 from hf_polyglot.training.encoder_layers import encoder_of, freeze_lowest_layers
 from tests.models.tiny_models import LABELS, saved_encoder, tiny_byte_crf, tiny_encoder_crf
 
+# What DeBERTa's module does when it is imported, in transformers 5.17 with a torch that is newer.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+
 SIZES = {
     "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 16,
     "max_position_embeddings": 40,
