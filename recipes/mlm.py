@@ -32,21 +32,18 @@ from transformers.trainer_utils import HubStrategy, IntervalStrategy, get_last_c
 
 from hf_polyglot.data.corpora import fingerprint, load_corpora
 from hf_polyglot.data.demo import DEMO_FOLDER
-from hf_polyglot.data.demo.tiny_encoder import build_tiny_encoder
 from hf_polyglot.models.piece_encoder import keep_lowest_layers, max_pieces_of
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
-from hf_polyglot.training.command_line import checked_model_name, parse_recipe
+from hf_polyglot.training.command_line import parse_recipe
 from hf_polyglot.training.encoder_layers import freeze_lowest_layers
 from hf_polyglot.training.recipe_corpora import named_sources
+from hf_polyglot.training.recipe_encoders import EncoderChoice, named_or_tiny_encoder
 
 
 @dataclass
-class MaskedLanguageModelArguments:
+class MaskedLanguageModelArguments(EncoderChoice):
     """Which encoder is trained, on which text, and how it is masked."""
 
-    encoder: str | None = field(
-        default=None, metadata={"help": "Folder or Hub id of a pretrained encoder. Default: a tiny one, from scratch."}
-    )
     corpora: list[str] = field(
         default_factory=list,
         metadata={
@@ -60,16 +57,6 @@ class MaskedLanguageModelArguments:
     mlm_probability: float = field(default=0.15, metadata={"help": "Share of the pieces that are to be guessed."})
     max_pieces: int = field(
         default=128, metadata={"help": "Pieces read at once; what is longer is cut into rows of this length."}
-    )
-    freeze_embeddings: bool = field(
-        default=False, metadata={"help": "Leave the encoder's word embeddings as they are: faster, and less memory."}
-    )
-    num_encoder_layers: int | None = field(
-        default=None, metadata={"help": "Keep only this many of the encoder's layers, the lowest. Default: all."}
-    )
-    num_frozen_layers: int = field(
-        default=0,
-        metadata={"help": "Leave the encoder's embeddings and this many of its lowest layers as they are: faster."},
     )
 
 
@@ -162,12 +149,7 @@ def main(arguments: MaskedLanguageModelArguments, training: TrainingArguments) -
         raise ValueError(f"`hub_strategy` is {given}; expected end, when training is over. Leave it out.")
     resume = str(training.resume_from_checkpoint or "false")
     train, validation, description = read_texts(arguments)
-    name = None if arguments.encoder is None else checked_model_name(arguments.encoder)
-    if name is None:
-        name = str(Path(training.output_dir) / "encoder")
-        with training.main_process_first():
-            if training.process_index == 0:
-                build_tiny_encoder(name, [text for texts in train.values() for text in texts], seed=0)
+    name = named_or_tiny_encoder(arguments, training, (text for texts in train.values() for text in texts))
     tokenizer = load_piece_tokenizer(name)
     if tokenizer.mask_token is None:
         raise ValueError(

@@ -1,10 +1,11 @@
 """The pretrained encoder of a recipe: which one its command line names, and how it is loaded."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, PreTrainedTokenizerFast
+from transformers import AutoConfig, PreTrainedTokenizerFast, TrainingArguments
 
 from hf_polyglot.data.demo.tiny_encoder import build_tiny_encoder
 from hf_polyglot.models.piece_encoder import PieceEncoderPreTrainedModel
@@ -16,14 +17,11 @@ from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
 
 
 @dataclass
-class EncoderArguments(CorpusArguments):
-    """Which encoder a recipe fine-tunes, shared by all that do."""
+class EncoderChoice:
+    """Which encoder a recipe trains, and how much of it."""
 
     encoder: str | None = field(
         default=None, metadata={"help": "Folder or Hub id of a pretrained encoder. Default: a tiny one, from scratch."}
-    )
-    base_model: str | None = field(
-        default=None, metadata={"help": "Hub id for the card, if --encoder is a folder that came from there."}
     )
     freeze_embeddings: bool = field(
         default=False, metadata={"help": "Leave the encoder's word embeddings as they are: faster, and less memory."}
@@ -34,6 +32,15 @@ class EncoderArguments(CorpusArguments):
     num_frozen_layers: int = field(
         default=0,
         metadata={"help": "Leave the encoder's embeddings and this many of its lowest layers as they are: faster."},
+    )
+
+
+@dataclass
+class EncoderArguments(CorpusArguments, EncoderChoice):
+    """Which encoder a recipe fine-tunes, shared by all that do."""
+
+    base_model: str | None = field(
+        default=None, metadata={"help": "Hub id for the card, if --encoder is a folder that came from there."}
     )
 
     @property
@@ -93,6 +100,27 @@ class RecipeEncoder:
         return model
 
 
+def named_or_tiny_encoder(arguments: EncoderChoice, training: TrainingArguments, texts: Iterable[str]) -> str:
+    """
+    Folder or Hub id of the encoder that the command line names, or of a tiny one without pretraining.
+
+    Args:
+        arguments ([`EncoderChoice`]):
+            Of the recipe.
+        training (`TrainingArguments`):
+            A tiny encoder is written below its `output_dir`.
+        texts (`Iterable[str]`):
+            What a tiny encoder's tokenizer is trained on.
+    """
+    if arguments.encoder is not None:
+        return checked_model_name(arguments.encoder)
+    name = str(Path(training.output_dir) / "encoder")
+    with training.main_process_first():
+        if training.process_index == 0:
+            build_tiny_encoder(name, list(texts), seed=0)
+    return name
+
+
 def load_recipe_encoder(
     arguments: EncoderArguments, training: PolyglotTrainingArguments, corpora: RecipeCorpora
 ) -> RecipeEncoder:
@@ -107,13 +135,8 @@ def load_recipe_encoder(
         corpora ([`RecipeCorpora`]):
             What a tiny encoder's tokenizer is trained on.
     """
-    name = None if arguments.encoder is None else checked_model_name(arguments.encoder)
-    if name is None:
-        name = str(Path(training.output_dir) / "encoder")
-        with training.main_process_first():
-            if training.process_index == 0:
-                texts = [" ".join(words) for dataset in corpora.train.values() for words in dataset["tokens"]]
-                build_tiny_encoder(name, texts, seed=0)
+    texts = (" ".join(words) for dataset in corpora.train.values() for words in dataset["tokens"])
+    name = named_or_tiny_encoder(arguments, training, texts)
     return RecipeEncoder(
         name,
         load_piece_tokenizer(name),
