@@ -61,6 +61,13 @@ class PolyglotTrainingArguments(TrainingArguments):
             "choices": ["mixed", "single"],
         },
     )
+    gradient_surgery: bool = field(
+        default=False,
+        metadata={
+            "help": "Take the gradient of each language by itself, and where those of two languages conflict, leave "
+            "out of each what goes against the other (PCGrad). Needs a gradient in memory for each language."
+        },
+    )
     head_learning_rate: float | None = field(
         default=None,
         metadata={"help": "Learning rate of all that is not the pretrained encoder. Default: learning_rate."},

@@ -11,6 +11,7 @@ from datasets import Dataset
 
 from hf_polyglot.data.corpora import HUB_NAME, CorpusReport, fingerprint, load_corpora
 from hf_polyglot.data.demo import DEMO_FOLDER, SOURCE_LANGUAGES, ZERO_SHOT_LANGUAGES
+from hf_polyglot.models.label_scheme import SCHEMES
 from hf_polyglot.results import AVERAGES
 
 
@@ -48,6 +49,13 @@ class CorpusArguments:
     )
     source_scheme: str | None = field(
         default=None, metadata={"help": "Tag scheme of the sources: IOB1, IOB2, BIOES or plain. Default: found."}
+    )
+    label_scheme: str = field(
+        default="IOB2",
+        metadata={
+            "help": "Tag scheme that the model learns and writes, whatever that of the sources.",
+            "choices": SCHEMES,
+        },
     )
     max_train_sentences: int | None = field(
         default=None, metadata={"help": "Training sentences kept of each language, drawn at random. Default: all."}
@@ -224,17 +232,13 @@ class RecipeCorpora:
         }
 
 
-def load_recipe_corpora(
-    arguments: CorpusArguments, scheme: str = "IOB2", known_labels: Sequence[str] = ()
-) -> RecipeCorpora:
+def load_recipe_corpora(arguments: CorpusArguments, known_labels: Sequence[str] = ()) -> RecipeCorpora:
     """
     The corpora that a command line names.
 
     Args:
         arguments ([`CorpusArguments`]):
             From the command line.
-        scheme (`str`, *optional*, defaults to `"IOB2"`):
-            Tag scheme of the labels.
         known_labels (`Sequence[str]`, *optional*):
             Labels that come first, see [`load_corpora`].
 
@@ -267,7 +271,7 @@ def load_recipe_corpora(
         token_column=_column(arguments.token_column),
         tag_column=_column(arguments.tag_column),
         source_scheme=arguments.source_scheme,
-        scheme=scheme,
+        scheme=arguments.label_scheme,
         known_labels=known_labels,
     )
     for language in training | zero_shot:

@@ -66,7 +66,9 @@ class ByteToSpanTrainer(PolyglotTrainer):
             model,
             args,
             processing_class=processing_class,
-            train_dataset=ConcatDataset(self.segments.values()) if self.segments else None,
+            train_dataset=ConcatDataset([_SegmentsOfLanguage(*item) for item in self.segments.items()])
+            if self.segments
+            else None,
             label_column=label_column,
             **options,
         )
@@ -166,6 +168,20 @@ class ByteToSpanTrainer(PolyglotTrainer):
         for row, of_sentence in enumerate(tags):
             ids[row, : len(of_sentence)] = [id_of[tag] for tag in of_sentence]
         return ids
+
+
+class _SegmentsOfLanguage(Dataset):
+    """Segments with their language, as sentences have it."""
+
+    def __init__(self, language: str, segments: ByteSegments):
+        self.language = language
+        self.segments = segments
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.segments[index] | {"language": self.language}
 
 
 class _SegmentsToRead(Dataset):

@@ -49,6 +49,7 @@ from hf_polyglot.training.encoder_layers import (
     give_rates_by_depth,
     slanted_triangular_schedule,
 )
+from hf_polyglot.training.gradient_surgery import BATCHES_OF_LANGUAGES, GradientSurgery, LanguageBatches
 from hf_polyglot.training.language_schedule import LanguageSchedule
 from hf_polyglot.training.optimizer_state import (
     ADAM_STATE_FILE,
@@ -70,7 +71,7 @@ COURSE_SETTINGS = (
     "seed", "num_train_epochs", "max_steps", "learning_rate", "head_learning_rate", "lr_scheduler_type",
     "warmup_steps", "weight_decay", "max_grad_norm", "optim", "sampling", "alpha", "batch_languages",
 )  # fmt: skip
-LATER_SETTINGS = ("layer_rate_divisor", "unfrozen_layers_per_epoch", "slanted_triangular")
+LATER_SETTINGS = ("layer_rate_divisor", "unfrozen_layers_per_epoch", "slanted_triangular", "gradient_surgery")
 
 
 class PolyglotTrainer(Trainer):
@@ -144,6 +145,7 @@ class PolyglotTrainer(Trainer):
         self.adam_state = adam_state
         self.elastic_weights = elastic_weights
         self.carried_adam_state: CarriedAdamState | None = None
+        self.surgery: GradientSurgery | None = None
         super().__init__(
             model,
             args,
@@ -224,17 +226,40 @@ class PolyglotTrainer(Trainer):
             num_items_in_batch (`int` or `Tensor` of shape `()`, *optional*):
                 As in [`Trainer`].
         """
-        loss = super().training_step(model, inputs, num_items_in_batch)
+        if self.surgery is None:
+            loss = self._checked_step(model, inputs, num_items_in_batch)
+        else:
+            loss = self._surgical_step(model, inputs[BATCHES_OF_LANGUAGES], num_items_in_batch, self.surgery)
         if self.elastic_weights is not None and self.accelerator.sync_gradients:
             scaler = self.accelerator.scaler
             scale = 1.0 if scaler is None else scaler.get_scale()
             self.elastic_weights.add_gradients(self.accelerator.unwrap_model(model), scale)
         if self.unfreezing is not None:
             self.unfreezing.drop_gradients()
+        return loss
+
+    def _checked_step(self, model, inputs, num_items_in_batch) -> Tensor:
+        """Loss of a batch, its gradients added up, unless it is no finite number."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
         self.losses_to_check.append((self.state.global_step, inputs, loss.detach()))
-        if _is_free_to_look_at(loss) or len(self.losses_to_check) == STEPS_BETWEEN_LOSS_CHECKS:
+        if _is_free_to_look_at(loss) or len(self.losses_to_check) >= STEPS_BETWEEN_LOSS_CHECKS:
             self._check_losses()
         return loss
+
+    def _surgical_step(self, model, batches, num_items_in_batch, surgery: GradientSurgery) -> Tensor:
+        """Loss of the batches of all languages, their gradients added up language by language."""
+        plain_model = self.accelerator.unwrap_model(model)
+        losses = []
+        for language, batch in batches.items():
+            # What processes would share is the sum over languages; here it is each language's own, behind the last.
+            with self.accelerator.no_sync(model):
+                losses.append(self._checked_step(model, batch, num_items_in_batch))
+            surgery.take(language, plain_model)
+        if self.accelerator.sync_gradients:
+            surgery.give_back(
+                plain_model, self.state.global_step, lambda total: self.accelerator.reduce(total, reduction="mean")
+            )
+        return torch.stack(losses).sum()
 
     def seconds_trained(self) -> float:
         """How long this run has trained for since it began, without the time between its end and its resumption."""
@@ -350,10 +375,15 @@ class PolyglotTrainer(Trainer):
         sizes = self.batch_sampler.sizes
         self.language_schedule = LanguageSchedule(args, sizes, run_epochs, self.evaluated_languages)
         self.begin_epoch(0)
+        collator = self.data_collator
+        if args.gradient_surgery:
+            self._check_whole_parameters("gradient_surgery")
+            collator = LanguageBatches(collator)
+            self.surgery = GradientSurgery(list(sizes), args.seed)
         loader = DataLoader(
             self.train_dataset,
             batch_sampler=self.batch_sampler,
-            collate_fn=self.data_collator,
+            collate_fn=collator,
             num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory,
             persistent_workers=args.dataloader_persistent_workers,
@@ -562,7 +592,10 @@ class _SamplingByEpoch(TrainerCallback):
         updates = state.global_step - sampler.epoch * sampler.num_updates
         # To log clears the request to log the loss of this epoch.
         should_log = control.should_log
-        self.trainer.log({"examples_drawn": sampler.counts(updates if updates < sampler.num_updates else None)})
+        drawn = sampler.counts(updates if updates < sampler.num_updates else None)
+        surgery = self.trainer.surgery
+        conflicts = {} if surgery is None else {"conflicts_percent": surgery.conflicts_percent()}
+        self.trainer.log({"examples_drawn": drawn} | conflicts)
         control.should_log = should_log
 
 

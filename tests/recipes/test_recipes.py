@@ -356,7 +356,7 @@ def test_charner_trains_and_what_it_leaves_evaluates_and_predicts(units, tmp_pat
     run(
         "charner.py", "--corpora", *(f"{language}={DEMO_FOLDER / language}" for language in ("swa", "hin")),
         "--units", units, "--embedding_size", 16, "--hidden_size", 16, "--num_hidden_layers", 2, *TRAINING,
-        "--boundaries", "true", "--output_dir", folder,
+        "--boundaries", "true", "--label_scheme", "BIOES", "--output_dir", folder,
     )  # fmt: skip
 
     table = run("evaluate.py", "--model", folder, "--corpora", DEMO_FOLDER / "swa")
@@ -367,14 +367,17 @@ def test_charner_trains_and_what_it_leaves_evaluates_and_predicts(units, tmp_pat
     assert "swa" in table
     assert set(read_sentence_counts(folder).counts) == {"test", "validation"}
     assert json.loads(output)["text"] == "Amina alifika Dar es Salaam."
-    assert json.loads((folder / "config.json").read_text())["boundaries"] is True
+    config = json.loads((folder / "config.json").read_text())
+    assert config["boundaries"] is True
+    assert config["label_scheme"] == "BIOES"
+    assert "S-PER" in config["label2id"]
 
 
 @pytest.mark.slow
 def test_slicer_stands_beside_standard_fine_tuning(tmp_path):
     output = run(
         "slicer.py", "--num_train_epochs", 1, "--max_train_sentences", 20, "--max_test_sentences", 10,
-        "--use_cpu", "true", "--output_dir", tmp_path / "slicer",
+        "--label_scheme", "IOB1", "--use_cpu", "true", "--output_dir", tmp_path / "slicer",
     )  # fmt: skip
 
     results = [read_results(tmp_path / "slicer" / name) for name in ("standard", "slicer-h8")]
@@ -383,6 +386,7 @@ def test_slicer_stands_beside_standard_fine_tuning(tmp_path):
     assert "synthetic" in output
     config = json.loads((tmp_path / "slicer" / "slicer-h8" / "config.json").read_text())
     assert config["slice_width"] == 8
+    assert config["label_scheme"] == "IOB1"
 
 
 @pytest.mark.slow
@@ -390,7 +394,8 @@ def test_an_encoder_crf_learns_transitions_of_each_language(tmp_path):
     folder = tmp_path / "encoder_crf"
     run(
         "encoder_crf.py", "--num_train_epochs", 1, "--max_train_sentences", 20, "--max_test_sentences", 10,
-        "--hidden_size", 16, "--language_transitions", "true", "--num_encoder_layers", 2, "--num_frozen_layers", 1,
+        "--hidden_size", 16, "--language_transitions", "true", "--label_scheme", "IOB1",
+        "--num_encoder_layers", 2, "--num_frozen_layers", 1,
         "--use_cpu", "true", "--output_dir", folder,
     )  # fmt: skip
 
@@ -401,7 +406,8 @@ def test_an_encoder_crf_learns_transitions_of_each_language(tmp_path):
     assert not [name for name in after if ".layer.2." in name]
     results = read_results(folder)
     trained_on = [language for language, splits in results["data"].items() if "train" in splits]
-    assert json.loads((folder / "config.json").read_text())["languages"] == trained_on
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["languages"], config["label_scheme"]) == (trained_on, "IOB1")
     tagged = run("predict.py", "--model", folder, "--language", trained_on[0], stdin="Habari!\n")
     assert json.loads(tagged)["text"] == "Habari!"
 

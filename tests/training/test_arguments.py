@@ -94,6 +94,24 @@ def test_a_corpus_needs_its_splits(tmp_path):
         load_recipe_corpora(CorpusArguments(corpora=[f"swa={tmp_path}"]))
 
 
+@pytest.mark.parametrize(
+    ("scheme", "tags"),
+    [
+        ("IOB1", "I-PER I-PER O I-LOC"),
+        ("IOB2", "B-PER I-PER O B-LOC"),
+        ("BIOES", "B-PER E-PER O S-LOC"),
+        ("plain", "PER PER O LOC"),
+    ],
+)
+def test_labels_are_of_the_scheme_that_is_asked_for(scheme, tags, tmp_path):
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.txt").write_text("Amina B-PER\nHassan I-PER\nlives O\nKano B-LOC\n\n")
+
+    corpora = load_recipe_corpora(CorpusArguments(corpora=[f"swa={tmp_path}"], label_scheme=scheme))
+
+    assert [corpora.labels[label] for label in corpora.train["swa"][0]["ner_tags"]] == tags.split()
+
+
 def test_what_is_drawn_is_reported():
     corpora = load_recipe_corpora(
         CorpusArguments(corpora=[str(DEMO_FOLDER / "swa")], max_train_sentences=7, max_test_sentences=1000)

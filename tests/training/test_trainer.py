@@ -207,6 +207,8 @@ if trainer.is_world_process_zero():
         ("byte_crf", {"sampling": "unimax", "unimax_max_epochs": 3}),
         ("byte_crf", {"gradient_accumulation_steps": 2}),
         ("encoder_crf", {"unfrozen_layers_per_epoch": 1, "layer_rate_divisor": 2.6, "slanted_triangular": True}),
+        ("byte_crf", {"gradient_surgery": True, "gradient_accumulation_steps": 2}),
+        ("encoder_crf", {"gradient_surgery": True, "unfrozen_layers_per_epoch": 1}),
         ("encoder_crf", {"sampling": "dynamic", "batch_languages": "single", "num_train_epochs": 3}),
     ],
 )
