@@ -221,6 +221,25 @@ def errors_table(reports: Mapping[str, Mapping[str, Any]], title: str = "Languag
     )
 
 
+def search_table(runs: Sequence[Mapping[str, Any]]) -> str:
+    """
+    Markdown table of the runs of a search: settings, dev and test score in percent, and minutes.
+
+    Args:
+        runs (`Sequence[Mapping[str, Any]]`):
+            As recipes/search.py writes them, the best first.
+    """
+    names = list(runs[0]["settings"])
+    rows = [["Dev", *names, "Test", "Minutes"]]
+    for run in runs:
+        dev, test = (
+            f"{run[split]['mean']:.2f}" + (f" ± {run[split]['std']:.2f}" if len(run[split]["values"]) > 1 else "")
+            for split in ("validation", "test")
+        )
+        rows.append([dev, *(str(run["settings"][name]) for name in names), test, f"{run['seconds'] / 60:.1f}"])
+    return _markdown(rows)
+
+
 def comparison_table(comparison: Mapping[str, Any]) -> str:
     """
     Markdown table of the tests between two systems, one row a language, and what they say in words.

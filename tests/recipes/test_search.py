@@ -1,0 +1,141 @@
+"""The search over settings: what is run, what is chosen, and that a search that was stopped goes on."""
+
+import json
+import math
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from hf_polyglot.results import read_results
+
+ROOT = Path(__file__).parents[2]
+SEARCH = runpy.run_path(str(ROOT / "recipes" / "search.py"))
+SearchArguments, parsed_space, search = (SEARCH[name] for name in ("SearchArguments", "parsed_space", "main"))
+
+# Scores follow from the settings: best at a rate of 0.03 and 2 layers. It notes each run, and breaks off in one.
+RECIPE = """
+import json, math, sys
+from pathlib import Path
+flags = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+folder = Path(flags["--output_dir"])
+folder.mkdir(parents=True, exist_ok=True)
+with open(folder.parent / "runs.txt", "a") as runs:
+    runs.write(folder.name + (" resumed" if "--resume_from_checkpoint" in flags else "") + chr(10))
+if Path("breaks").exists() and Path("breaks").read_text() in folder.name:
+    sys.exit(3)
+results = json.loads(Path(sys.argv[1]).read_text())
+rate, layers = float(flags["--rate"]), int(flags["--layers"])
+for split in ("validation", "test"):
+    for scores in results["scores"][split].values():
+        f1 = 80 - 10 * abs(math.log10(rate / 0.03)) - abs(layers - 2) + (split == "test")
+        scores["f1"] = {"mean": f1, "std": 1.0, "values": [f1 - 1, f1 + 1]}
+(folder / "results.json").write_text(json.dumps(results))
+"""
+GRID = {"space": ["rate=0.01,0.03", "layers=1,2"], "output_dir": "study"}
+RANGES = {"space": ["rate=1e-3..1e-1", "layers=1..4"], "output_dir": "study"}
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("recipe.py").write_text(RECIPE)
+    return [sys.executable, "recipe.py", str(ROOT / "model_cards" / "byte_crf-masakhaner1-polyglot.json")]
+
+
+def runs_made():
+    return Path("study/runs.txt").read_text().splitlines()
+
+
+def test_a_grid_is_run_whole_and_sorted_by_dev_scores(command, capsys):
+    runs = search(SearchArguments(**GRID), command)
+
+    assert [[*run["settings"].values()] for run in runs] == [
+        ["0.03", "2"],
+        ["0.03", "1"],
+        ["0.01", "2"],
+        ["0.01", "1"],
+    ]
+    assert runs[0]["validation"] == {"mean": 80.0, "std": pytest.approx(math.sqrt(2)), "values": [79.0, 81.0]}
+    assert runs[0]["test"]["mean"] == 81
+    assert json.loads(Path("study/search.json").read_text()) == runs
+    printed = capsys.readouterr().out
+    assert "| 80.00 ± 1.41 | 0.03 |      2 | 81.00 ± 1.41 |" in printed
+    assert "Best on the development sets: --rate 0.03 --layers 2" in printed
+    assert read_results("study/rate-0.03_layers-2")
+    assert search(SearchArguments(**GRID), command) == runs
+    assert len(runs_made()) == 4
+
+
+def test_a_grid_that_broke_off_goes_on_there(command):
+    Path("breaks").write_text("rate-0.01_layers-2")
+    with pytest.raises(RuntimeError, match="layers-2 ended with status 3"):
+        search(SearchArguments(**GRID), command)
+    Path("breaks").unlink()
+
+    runs = search(SearchArguments(**GRID), command)
+
+    assert len(runs) == 4
+    assert runs_made() == [
+        "rate-0.01_layers-1", "rate-0.01_layers-2", "rate-0.01_layers-2 resumed", "rate-0.03_layers-1",
+        "rate-0.03_layers-2",
+    ]  # fmt: skip
+
+
+def test_settings_that_move_together_have_one_value(command):
+    runs = search(SearchArguments(space=["rate+layers=1,2"], output_dir="study"), command)
+
+    assert [run["settings"] for run in runs] == [{"rate+layers": "1"}, {"rate+layers": "2"}]
+    assert runs[0]["validation"]["mean"] == pytest.approx(80 - 10 * math.log10(1 / 0.03) - 1)
+
+
+def test_ranges_are_sampled_as_often_as_asked(command):
+    few = search(SearchArguments(**RANGES, num_trials=2), command)
+
+    runs = search(SearchArguments(**RANGES, num_trials=6), command)
+
+    assert (len(few), len(runs), len(runs_made())) == (2, 6, 6)
+    assert all(run in runs for run in few)
+    assert all(1e-3 <= run["settings"]["rate"] <= 1e-1 and run["settings"]["layers"] in range(1, 5) for run in runs)
+
+
+def test_a_sampled_run_that_broke_off_is_run_again(command):
+    Path("breaks").write_text("rate")
+    with pytest.raises(RuntimeError, match="ended with status 3"):
+        search(SearchArguments(**RANGES, num_trials=1), command)
+    Path("breaks").unlink()
+
+    search(SearchArguments(**RANGES, num_trials=1), command)
+
+    broken, again = runs_made()
+    assert again == f"{broken} resumed"
+
+
+def test_a_study_of_another_command_is_not_gone_on_with(command):
+    search(SearchArguments(**RANGES, num_trials=1), command)
+
+    with pytest.raises(ValueError, match="expected the command and the space of this one"):
+        search(SearchArguments(**RANGES, num_trials=2), [*command, "--more", "true"])
+    with pytest.raises(ValueError, match="expected the command and the space of this one"):
+        search(SearchArguments(**GRID), command)
+
+
+@pytest.mark.parametrize(
+    "given", ["rate", "rate=", "=1,2", "rate=1,1", "rate=1,,2", "rate=3..1", "rate=a..b", "rate=1..1"]
+)
+def test_settings_that_are_none_are_refused(given):
+    with pytest.raises(ValueError, match="expected each setting once"):
+        parsed_space([given])
+
+
+def test_a_setting_named_twice_is_refused():
+    with pytest.raises(ValueError, match="expected each setting once"):
+        parsed_space(["rate=1,2", "rate=3,4"])
+
+
+def test_what_is_missing_is_said():
+    with pytest.raises(ValueError, match="There is no --command"):
+        search(SearchArguments(space=["rate=1,2"], output_dir="study"), [])
+    with pytest.raises(ValueError, match="there is no `num_trials`"):
+        search(SearchArguments(space=["rate=1..2"], output_dir="study"), ["true"])
