@@ -8,9 +8,9 @@ seeds.
     python recipes/search.py --space learning_rate=1e-4..1e-2 hidden_size=64,128 --num_trials 20 \
         --output_dir runs/tpe --command accelerate launch recipes/byte_crf.py --corpora my_corpora/swa
 
-The first is the grid of Devlin et al. (2019). All behind --command is the recipe's command line. Lists are tried in all
-combinations, a grid; with --num_trials, for ranges too, optuna's sampler chooses. The study is kept: the same command
-goes on where the last one was stopped, in the middle of a run too, and optuna's own tools read `study.log`.
+The first is the grid of Devlin et al. (2019). All behind --command is the command line of the recipe. Lists are tried
+in all combinations, a grid; with --num_trials, for ranges too, optuna's sampler chooses. The study is kept: the same
+command goes on where the last one was stopped, in the middle of a run too, and optuna's own tools read `study.log`.
 """
 
 import itertools
