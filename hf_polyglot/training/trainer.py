@@ -250,6 +250,13 @@ class PolyglotTrainer(Trainer):
             self._check_losses()
         return loss
 
+    def _run_epoch(self, *arguments, **options):
+        if self.state.global_step < self.state.max_steps:
+            return super()._run_epoch(*arguments, **options)
+        # transformers would take one step more when a run that has ended within an epoch is resumed.
+        self.control.should_training_stop = True
+        return None
+
     def seconds_trained(self) -> float:
         """How long this run has trained for since it began, without the time between its end and its resumption."""
         return self.seconds_before + time.perf_counter() - self.started
