@@ -243,9 +243,7 @@ def test_only_runs_that_compared_the_rules_on_the_same_languages_have_a_table():
     other = selecting("other", 50)
     del other["scores"]["test"]["hau"]
 
-    with pytest.raises(
-        ValueError, match=r"`slicer-wikiann-zero-shot` has compared no rules .*--compare_selection"
-    ):
+    with pytest.raises(ValueError, match=r"`slicer-wikiann-zero-shot` has compared no rules .*--compare_selection"):
         selection_table(zero_shot_results())
     with pytest.raises(ValueError, match=r"`other` was tested on yor; expected the languages of `slicer`, yor, hau"):
         selection_table([selecting("slicer", 40), other])
