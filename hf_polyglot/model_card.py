@@ -12,7 +12,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from hf_polyglot.result_tables import results_table
+from hf_polyglot.result_tables import results_table, selection_table
 from hf_polyglot.results import check_results, languages_by_training, read_results
 
 # The first is where an installed wheel keeps its copy, the second the file itself, in a checkout.
@@ -105,6 +105,7 @@ def model_card(results: Mapping[str, Any], *, repo_id: str | None = None) -> Mod
         "unseen": unseen,
         "metric": metric,
         "table": results_table(results),
+        "selection_table": selection_table(results) if "selection" in results else None,
         "data": [_data_row(language, splits) for language, splits in results["data"].items()],
         **_averages(scores, metric),
         "weakest": weakest,

@@ -156,6 +156,74 @@ def systems_table(runs: Sequence[Mapping[str, Any]], *, split: str = "test") -> 
     return _markdown(rows)
 
 
+def selection_table(results: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, split: str = "test") -> str:
+    """
+    Markdown table of rules that choose a model from the epochs of a run: F1 (or accuracy) in percent, a rule a row, a
+    zero-shot language a column, and their average; of a run without any, the languages that it was trained on.
+
+    Args:
+        results (`Mapping[str, Any]` or a sequence of them):
+            One run, or several on the same languages, each with `selection`.
+        split (`str`, *optional*, defaults to `"test"`):
+            Whose scores.
+
+    Raises:
+        ValueError: if a run has not compared the rules, or if runs were tested on different languages.
+    """
+    runs = [results] if isinstance(results, Mapping) else list(results)
+    languages = _selected_for(runs[0], split)
+    titles = ["Run", "Selection"] if len(runs) > 1 else ["Selection"]
+    rows = [[*titles, "Epochs", *languages, *(["average"] if len(languages) > 1 else [])]]
+    for run in runs:
+        if (found := _selected_for(run, split)) != languages:
+            raise ValueError(
+                f"`{run['name']}` was tested on {', '.join(found)}; expected the languages of `{runs[0]['name']}`, "
+                f"{', '.join(languages)}. Leave it out."
+            )
+        for rule, of_rule in run["selection"].items():
+            # Those of the run are the same languages, and tell which average is which.
+            chosen = {**run, "scores": of_rule["scores"]}
+            metric = _metrics(chosen, split)[-1]
+            row = [run["name"], rule] if len(runs) > 1 else [rule]
+            row += [_epochs_cell(of_rule["epochs"]), *(_cell(chosen, split, name, metric) for name in languages)]
+            rows.append([*row, *([_selected_average(run, chosen, split, metric)] if len(languages) > 1 else [])])
+    notes = ["Epochs: of source_dev, target_dev and last the one taken, of average how many."]
+    if any("target_dev" in run["selection"] for run in runs):
+        notes.append(
+            "target_dev needs labelled sentences of each language, to see which epoch is best for it: no zero-shot "
+            "transfer, but what the other rules would like to know."
+        )
+    return f"{_markdown(rows)}\n\n{' '.join(notes)}"
+
+
+def _selected_for(run: Mapping[str, Any], split: str) -> list[str]:
+    """
+    The zero-shot languages of a run, or, if it has none, all.
+
+    Raises:
+        ValueError: if it has not compared rules of selection.
+    """
+    if "selection" not in run:
+        raise ValueError(
+            f"`{run['name']}` has compared no rules of model selection; expected `selection` in its results. Train it "
+            "with --compare_selection true."
+        )
+    trained_on, unseen = languages_by_training(run, split)
+    return unseen or trained_on
+
+
+def _selected_average(run: Mapping[str, Any], chosen: Mapping[str, Any], split: str, metric: str) -> str:
+    """Average over the languages of the table."""
+    is_zero_shot = all(languages_by_training(run, split))
+    return _cell(chosen, split, "average_zero_shot" if is_zero_shot else "average", metric)
+
+
+def _epochs_cell(epochs: Sequence[int] | Mapping[str, Sequence[int]]) -> str:
+    """From the first to the last of these epochs, over seeds and languages."""
+    numbers = [number for of_one in epochs.values() for number in of_one] if isinstance(epochs, Mapping) else epochs
+    return "–".join(str(number) for number in dict.fromkeys((min(numbers), max(numbers))))
+
+
 def _without_common_beginning(names: list[str]) -> list[str]:
     """Names of runs without the words that all of them begin with, as model and corpus; words end in `-` or `_`."""
     if len(set(names)) == 1:

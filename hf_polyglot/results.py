@@ -23,6 +23,9 @@ Keys, all required unless in brackets; others are kept and not read:
                          that each seed started from
     [adam_state]         {carried, fresh}: names of the parameters that a continued run began with Adam's state, and
                          without; null if all began without
+    [selection]          {rule: {scores, epochs}}, rules of `SELECTION_RULES`: test scores, in the same form, of what
+                         each takes from the epochs of a run; and which epoch, of each seed, [number]; of target_dev
+                         and of one model for each language, {language: [number]}; of average, how many epochs
     scores               {split: {language: {metric: {mean, std, [values]}, [by_type: {type: {metric: {mean, std}}}]},
                          [average], [average_source], [average_zero_shot]}}, in percent; `values` are those of the
                          seeds, in their order
@@ -48,6 +51,10 @@ REGIMES = ("monolingual", "polyglot", "continued", "zero-shot", "distilled", "st
 
 # Keys of `scores[split]` that are means over languages, not languages.
 AVERAGES = ("average", "average_source", "average_zero_shot")
+
+# Ways to choose a model from the epochs of a run: by the dev sets of the languages trained on, by that of each
+# zero-shot language, not at all, and the mean of the weights of all.
+SELECTION_RULES = ("source_dev", "target_dev", "last", "average")
 
 # Keys of `data[language]` that are no splits.
 DESCRIPTIONS = ("source", "license")
@@ -159,6 +166,8 @@ def check_results(results: Mapping[str, Any]) -> None:
     if "before" in results:
         # Of one model that all seeds started from, or of one for each seed.
         _check_scores(results["before"], results["data"], 1, len(results["seeds"]))
+    if "selection" in results:
+        _check_selection(results["selection"], results["data"], len(results["seeds"]))
 
 
 def run_environment(device: torch.device | str | None = None) -> dict[str, Any]:
@@ -301,6 +310,11 @@ def joined_results(
             if "adam_state" in first
             else {}
         ),
+        **(
+            {"selection": _joined_selections({name: run["selection"] for name, run in runs.items()})}
+            if "selection" in first
+            else {}
+        ),
     }
 
 
@@ -323,7 +337,7 @@ def joined_seeds(runs: Sequence[Mapping[str, Any]], *, name: str, command: str) 
     """
     _check_that_seeds_differ(runs)
     first, seeds = runs[0], [seed for run in runs for seed in run["seeds"]]
-    scores = aggregate_scores([_of_seed(run["scores"], index) for run in runs for index in range(len(run["seeds"]))])
+    scores = _scores_of_all_seeds(runs, [run["scores"] for run in runs])
     best_seed, best = None, first
     if not first.get("one_model_per_language"):
         dev = scores["validation"].get("average_source", scores["validation"]["average"])
@@ -353,6 +367,14 @@ def joined_seeds(runs: Sequence[Mapping[str, Any]], *, name: str, command: str) 
         }
     if "adam_state" in first:
         joined["adam_state"] = _joined_adam_states([run["adam_state"] for run in runs])
+    if "selection" in first:
+        joined["selection"] = {
+            rule: {
+                "scores": _scores_of_all_seeds(runs, [run["selection"][rule]["scores"] for run in runs]),
+                "epochs": _joined_lists([run["selection"][rule]["epochs"] for run in runs]),
+            }
+            for rule in first["selection"]
+        }
     if "before" in first and len({(run["base_model"], run.get("base_model_sha256")) for run in runs}) > 1:
         # Each seed has its own model before, be it that of all seeds of its run.
         joined["before"] = aggregate_scores([
@@ -361,6 +383,20 @@ def joined_seeds(runs: Sequence[Mapping[str, Any]], *, name: str, command: str) 
             for index in range(len(run["seeds"]))
         ])
     return joined
+
+
+def _scores_of_all_seeds(runs: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Scores of runs of different seeds, as those of one run."""
+    return aggregate_scores([
+        _of_seed(of_run, index) for run, of_run in zip(runs, scores, strict=True) for index in range(len(run["seeds"]))
+    ])
+
+
+def _joined_lists(parts: Sequence[Any]) -> Any:
+    """Lists one behind the other, or those under each key."""
+    if isinstance(parts[0], Mapping):
+        return {key: _joined_lists([part[key] for part in parts]) for key in parts[0]}
+    return [value for part in parts for value in part]
 
 
 def _check_that_seeds_differ(runs: Sequence[Mapping[str, Any]]) -> None:
@@ -399,6 +435,7 @@ def _what_was_learned_from(run: Mapping[str, Any]) -> dict[str, Any]:
         },
         "scores": {split: sorted(languages) for split, languages in run["scores"].items()},
         "state before": "before" in run,
+        "rules compared": sorted(run.get("selection", {})),
         "Adam state": run.get("adam_state") is not None,
     }
 
@@ -429,6 +466,17 @@ def _joined_scores(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             for index in range(_num_models(of_first))
         ])
     return joined
+
+
+def _joined_selections(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What each rule of model selection gives on one language each, as that on all of them."""
+    return {
+        rule: {
+            "scores": _joined_scores({name: selection[rule]["scores"] for name, selection in runs.items()}),
+            "epochs": {name: selection[rule]["epochs"] for name, selection in runs.items()},
+        }
+        for rule in next(iter(runs.values()))
+    }
 
 
 def _with_average(languages: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -552,6 +600,22 @@ def _check_scores(scores: Mapping[str, Any], data: Mapping[str, Any], *num_model
                     "`accuracy`."
                 )
             _check_numbers(metrics, f"scores.{split}.{language}", num_models)
+
+
+def _check_selection(selection: Any, data: Mapping[str, Any], num_seeds: int) -> None:
+    if not isinstance(selection, Mapping) or not selection or not set(selection) <= set(SELECTION_RULES):
+        raise ValueError(f"`selection` is {selection!r}; expected some of {', '.join(SELECTION_RULES)}.")
+    for rule, of_rule in selection.items():
+        if not isinstance(of_rule, Mapping) or not {"scores", "epochs"} <= set(of_rule):
+            raise ValueError(f"`selection.{rule}` is {of_rule!r}; expected `scores` and `epochs`.")
+        _check_scores(of_rule["scores"], data, num_seeds)
+        epochs = of_rule["epochs"]
+        for numbers in epochs.values() if isinstance(epochs, Mapping) else [epochs]:
+            if not isinstance(numbers, list) or len(numbers) != num_seeds or not all(type(n) is int for n in numbers):
+                raise ValueError(
+                    f"`selection.{rule}.epochs` is {epochs!r}; expected one integer for each of the {num_seeds} "
+                    "seeds, or this for each language."
+                )
 
 
 def _check_numbers(scores: Mapping[str, Any], key: str, num_models: tuple[int, ...]) -> None:

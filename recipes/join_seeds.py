@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from hf_polyglot.model_card import write_model_card
-from hf_polyglot.result_tables import results_table
 from hf_polyglot.results import joined_seeds, read_results, write_results
 from hf_polyglot.sentence_counts import joined_seed_counts, read_sentence_counts, write_sentence_counts
 from hf_polyglot.training.command_line import parse_recipe
-from hf_polyglot.training.publishing import KEPT_AT_HOME
+from hf_polyglot.training.publishing import KEPT_AT_HOME, results_summary
 
 
 @dataclass
@@ -39,7 +38,7 @@ def main(arguments: JoinArguments) -> dict[str, Any]:
     if files := [run for run in arguments.runs if Path(run).is_file()]:
         raise ValueError(f"{', '.join(files)}: a file; expected the folder of a run, with its model. Give the folder.")
     results = join([Path(run) for run in arguments.runs], output)
-    print(f"{results_table(results)}\n\nModel, results.json and card: {output}")
+    print(results_summary(results, output))
     return results
 
 

@@ -10,12 +10,12 @@ import yaml
 from huggingface_hub import ModelCard
 
 from hf_polyglot.model_card import REGIME_MEANINGS, evaluation_results, main, model_card, write_model_card
-from hf_polyglot.result_tables import results_table
+from hf_polyglot.result_tables import results_table, selection_table
 from hf_polyglot.results import REGIMES, read_results, write_results
 from tests.fresh_process import run_program
 from tests.models.tiny_byte_to_span import tiny_byte_to_span
 from tests.models.tiny_models import tiny_byte_crf
-from tests.test_results import scores, zero_shot_results
+from tests.test_results import scores, selected, zero_shot_results
 
 REPOSITORY = Path(__file__).parent.parent
 KEPT = REPOSITORY / "model_cards"
@@ -97,6 +97,13 @@ def test_a_card_says_what_its_results_say():
     assert "It was trained from scratch." in str(card)
     assert "**Languages trained on:** eng, yor, hau" in str(card)
     assert "Zero-shot" not in str(card)
+
+
+def test_a_card_shows_what_rules_of_selection_gave():
+    results = zero_shot_results(selection=selected("last", [10, 10]))
+
+    assert f"by F1:\n\n{selection_table(results)}\n\n" in section(model_card(results), "Results")
+    assert "Ways to choose" not in str(model_card(zero_shot_results()))
 
 
 def test_limits_are_drawn_from_the_scores():

@@ -9,11 +9,12 @@ from hf_polyglot.result_tables import (
     differences_table,
     progress_table,
     results_table,
+    selection_table,
     systems_table,
 )
 from hf_polyglot.results import aggregate_scores, check_results
 
-from .test_results import scores, zero_shot_results
+from .test_results import scores, selected, zero_shot_results
 
 
 def cells(table):
@@ -190,6 +191,62 @@ def test_systems_stand_side_by_side_with_what_each_regime_gains():
     del runs[1]["scores"]["test"]["hau"]
     with pytest.raises(ValueError, match=r"`a-x-polyglot` was tested on .*; expected the languages of `a-x-mono"):
         systems_table(runs)
+
+
+def selecting(name, f1, **changes):
+    rules = {"source_dev": [3, 2], "target_dev": {"yor": [1, 3], "hau": [2, 2]}, "last": [4, 4]}
+    selection = {}
+    for shift, (rule, epochs) in enumerate(rules.items()):
+        selection |= selected(rule, epochs, f1 + shift)
+    return zero_shot_results(name=name, selection=selection, **changes)
+
+
+def test_rules_of_selection_stand_below_each_other_for_the_zero_shot_languages():
+    table, notes = selection_table(selecting("slicer", 40)).split("\n\n")
+    of_two, _ = selection_table([selecting("standard", 30), selecting("slicer", 40)]).split("\n\n")
+
+    rows = [
+        ["source_dev", "2–3", "40.00 ± 0.50", "61.00 ± 0.50", "50.50 ± 0.25"],
+        ["target_dev", "1–3", "41.00 ± 0.50", "62.00 ± 0.50", "51.50 ± 0.25"],
+        ["last", "4", "42.00 ± 0.50", "63.00 ± 0.50", "52.50 ± 0.25"],
+    ]
+    assert cells(table) == [["Selection", "Epochs", "yor", "hau", "average"], *rows]
+    assert "target_dev needs labelled sentences of each language" in notes
+    assert cells(of_two)[0] == ["Run", "Selection", "Epochs", "yor", "hau", "average"]
+    assert cells(of_two)[4:] == [["slicer", *row] for row in rows]
+    assert cells(of_two)[1] == ["standard", "source_dev", "2–3", "30.00 ± 0.50", "51.00 ± 0.50", "40.50 ± 0.25"]
+
+
+def test_without_zero_shot_languages_the_table_has_those_trained_on():
+    results = zero_shot_results(selection=selected("last", [4, 4]))
+    for splits in results["data"].values():
+        splits["train"] = splits["test"]
+    of_rule = results["selection"]["last"]["scores"]["test"]
+    of_rule |= {"eng": scores(80.0), "average": scores(60.0)}
+
+    table, notes = selection_table(results).split("\n\n")
+
+    assert cells(table)[0] == ["Selection", "Epochs", "eng", "yor", "hau", "average"]
+    assert cells(table)[1][-1] == "60.00 ± 0.50"
+    assert "target_dev needs" not in notes
+
+
+def test_a_language_that_a_rule_has_not_scored_has_a_dash():
+    results = selecting("slicer", 40)
+    of_rule = results["selection"]["target_dev"]["scores"]["test"]
+    del of_rule["hau"], of_rule["average_zero_shot"]
+
+    assert cells(selection_table(results).split("\n\n")[0])[2] == ["target_dev", "1–3", "41.00 ± 0.50", "–", "–"]
+
+
+def test_only_runs_that_compared_the_rules_on_the_same_languages_have_a_table():
+    other = selecting("other", 50)
+    del other["scores"]["test"]["hau"]
+
+    with pytest.raises(ValueError, match=r"`slicer-wikiann-zero-shot` has compared no rules .*--compare_selection"):
+        selection_table(zero_shot_results())
+    with pytest.raises(ValueError, match=r"`other` was tested on yor; expected the languages of `slicer`, yor, hau"):
+        selection_table([selecting("slicer", 40), other])
 
 
 def comparison(**changes):

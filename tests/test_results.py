@@ -64,9 +64,16 @@ def zero_shot_results(**changes):
     }
 
 
+def selected(rule, epochs, f1=40.0):
+    """What one rule of model selection gave on the zero-shot languages."""
+    of_rule = {"yor": scores(f1), "hau": scores(f1 + 21), "average_zero_shot": scores(f1 + 10.5, std=0.25)}
+    return {rule: {"scores": {"test": of_rule}, "epochs": epochs}}
+
+
 def test_results_come_back_as_they_were_written(tmp_path):
     results = zero_shot_results(arguments={"corpora": ["yorùbá=data/yor"], "alpha": 0.5}, best_seed=43)
     results["examples_drawn"] = {"eng": [20000, 19999]}
+    results["selection"] = selected("last", [10, 10]) | selected("target_dev", {"yor": [3, 4], "hau": [1, 1]})
 
     write_results(tmp_path / "new" / "run.json", results)
     write_results(tmp_path, results)
@@ -121,6 +128,24 @@ def having(value, *keys):
             "`examples_drawn.eng` is [3]; expected one integer for each of the 2",
         ),
         (having({"eng": [3, 4.5]}, "examples_drawn"), "`examples_drawn.eng` is [3, 4.5]; expected one integer"),
+        (having({}, "selection"), "`selection` is {}; expected some of source_dev, target_dev, last, average"),
+        (having({"best": {}}, "selection"), "`selection` is {'best': {}}; expected some of source_dev"),
+        (
+            having({"last": {"epochs": [3, 3]}}, "selection"),
+            "`selection.last` is {'epochs': [3, 3]}; expected",
+        ),
+        (
+            having(selected("last", [3]), "selection"),
+            "`selection.last.epochs` is [3]; expected one integer",
+        ),
+        (
+            having(selected("target_dev", {"yor": [3, 1], "hau": [2, 1.5]}), "selection"),
+            "expected one integer for each of the 2 seeds, or this for each language",
+        ),
+        (
+            having({"last": {"epochs": [3, 3], "scores": {"test": {"wol": {}}}}}, "selection"),
+            "`scores.test.wol` is no language of `data`",
+        ),
         (having({}, "scores"), "`scores` is {}; expected at least one split"),
         (
             having({"average": scores(1.0)}, "scores", "test"),
@@ -250,6 +275,7 @@ def test_runs_of_different_seeds_are_not_joined():
         ({"arguments": {"slice_width": 2}}, "differ: slice_width 8 and 2. Expected the same"),
         ({"data": {}}, "differ: train data of eng 5d41402a and None"),
         ({"before": {"test": {}}}, "differ: state before False and True"),
+        ({"selection": {"last": {}}}, r"differ: rules compared \[\] and \['last'\]"),
     ],
 )
 def test_only_runs_that_differ_in_their_seeds_are_joined(changes, message):

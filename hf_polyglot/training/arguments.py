@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from transformers import TrainingArguments
+from transformers import IntervalStrategy, TrainingArguments
 
 SAMPLINGS = ("alpha", "uniform", "unimax", "dynamic")
+SELECTIONS = ("source_dev", "last", "average")
 
 
 @dataclass
@@ -94,6 +95,23 @@ class PolyglotTrainingArguments(TrainingArguments):
             "steps, or for warmup_steps, from 1/32 of what is given, and fall back to that."
         },
     )
+    selection: str | None = field(
+        default=None,
+        metadata={
+            "help": "Which epoch is the model in the end. source_dev: the one with the best average dev F1 of the "
+            "languages trained on. last: the last one. average: the mean of the weights of all of them (Schmidt et "
+            "al. 2023), which has no Adam state. Default: as load_best_model_at_end says, which this overrides.",
+            "choices": SELECTIONS,
+        },
+    )
+    compare_selection: bool = field(
+        default=False,
+        metadata={
+            "help": "Score on test what each rule of selection gives, and target_dev, which takes for each zero-shot "
+            "language the epoch that is best on its own dev set. Until the run has ended, the trained weights of "
+            "every epoch are kept on the disk."
+        },
+    )
     early_stopping_patience: int | None = field(
         default=None,
         metadata={"help": "Stop after this many evaluations without a better average dev F1. Default: never."},
@@ -143,8 +161,11 @@ class PolyglotTrainingArguments(TrainingArguments):
                 f"`layer_rate_divisor` is {self.layer_rate_divisor}; expected a number above 0, such as 2.6. Correct "
                 "it, or leave it out."
             )
+        if self.selection is not None:
+            self.load_best_model_at_end = self.selection == "source_dev"
         super().__post_init__()
         self._check_sampling()
+        self._check_selection()
         if self.remove_unused_columns:
             raise ValueError(
                 "`remove_unused_columns` is True; the collators need `tokens` and the labels. Leave it out."
@@ -178,6 +199,29 @@ class PolyglotTrainingArguments(TrainingArguments):
             raise ValueError(
                 "`sampling` is 'dynamic', `eval_strategy` is 'epoch' and `save_strategy` is 'steps'; expected them "
                 "alike, for a run that is resumed needs the evaluations before it. Make both the same."
+            )
+
+    @property
+    def keeps_epoch_weights(self) -> bool:
+        """Whether the weights of every epoch are needed in the end."""
+        return self.compare_selection or self.selection == "average"
+
+    def _check_selection(self) -> None:
+        """
+        Refuse a selection that is not there, or one by dev scores that are not.
+
+        Raises:
+            ValueError: if it is so.
+        """
+        if self.selection not in (None, *SELECTIONS):
+            raise ValueError(f"`selection` is {self.selection!r}; expected {' or '.join(SELECTIONS)}. Correct it.")
+        by = str(self.metric_for_best_model).removeprefix("eval_"), IntervalStrategy(self.eval_strategy).value
+        is_asked_for = self.selection is not None or self.compare_selection
+        if is_asked_for and self.load_best_model_at_end and by != ("average_f1", "epoch"):
+            raise ValueError(
+                f"`metric_for_best_model` is {by[0]!r} and `eval_strategy` is {by[1]!r}; expected 'average_f1' and "
+                "'epoch', for source_dev is the epoch with the best average dev F1. Leave both out, or take another "
+                "`selection`, such as last."
             )
 
     def print(self, *values: Any) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 from huggingface_hub import HfApi
 
 from hf_polyglot.model_card import write_model_card
-from hf_polyglot.result_tables import differences_table, results_table
+from hf_polyglot.result_tables import differences_table, results_table, selection_table
 from hf_polyglot.results import run_environment, write_results
 from hf_polyglot.sentence_counts import SentenceCounts, write_sentence_counts
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.epoch_weights import EpochWeights
 from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
-from hf_polyglot.training.runs import SeedRuns, train_over_seeds
+from hf_polyglot.training.runs import SeedRuns, seed_folder, train_over_seeds
 from hf_polyglot.training.trainer import PolyglotTrainer
 
 # Of a run's folder, what is no part of the model: the runs of the single seeds with their checkpoints.
@@ -104,6 +105,7 @@ def run_results(
         "seconds": round(runs.seconds, 1),
         "peak_memory_bytes": runs.peak_memory_bytes,
         "scores": runs.scores,
+        **({"selection": runs.selection} if runs.selection else {}),
         **others,
     }
 
@@ -144,6 +146,8 @@ def publish_run(
         write_sentence_counts(folder, SentenceCounts(results["name"], runs.sentence_counts, fingerprints))
         write_model_card(folder, results, repo_id=training.hub_model_id if training.push_to_hub else None)
         write_results(folder, results)  # last: it says that the run has ended
+        for seed in runs.seeds:  # without them, a run that was killed before could not be resumed
+            EpochWeights(seed_folder(folder, seed)).remove()
         if training.push_to_hub:
             api = HfApi(token=training.hub_token)
             repository = api.create_repo(
@@ -156,7 +160,8 @@ def publish_run(
 
 def results_summary(results: Mapping[str, Any] | Mapping[str, Mapping[str, Any]], folder: str | Path) -> str:
     """
-    Table of the test scores, by how much several runs differ from the first, and where the models lie.
+    Table of the test scores, by how much several runs differ from the first, what rules of model selection give, and
+    where the models lie.
 
     Args:
         results (`Mapping`):
@@ -164,12 +169,14 @@ def results_summary(results: Mapping[str, Any] | Mapping[str, Mapping[str, Any]]
         folder (`str` or `Path`):
             Where they were written.
     """
+    runs = [results] if "scores" in results else list(results.values())
     if "scores" in results:
         tables, folders = [results_table(results)], model_folders(results, folder)
     else:
-        runs = list(results.values())
         tables = [results_table(runs), *([differences_table(runs[0], runs[1:])] if len(runs) > 1 else [])]
         folders = [Path(folder) / name for name in results]
+    if all("selection" in run for run in runs):
+        tables.append(selection_table(runs))
     places = "\n".join(f"Model, results.json and card: {place}" for place in folders)
     return "\n" + "\n\n".join([*tables, places])
 

@@ -20,6 +20,7 @@ from hf_polyglot.span_metrics import (
     span_scores_by_language,
 )
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.model_selection import compare_selection, selection_over_seeds
 from hf_polyglot.training.trainer import PolyglotTrainer
 
 
@@ -44,6 +45,9 @@ class SeedRuns:
             Largest memory in use: of the GPU, or, on a CPU, of the whole process so far.
         examples_drawn (`dict[str, list[int]]`):
             Training examples of each language that were drawn, of each seed.
+        selection (`dict`):
+            By rule of model selection, the test scores and the epochs, see [`compare_selection`]; empty if they were
+            not to be compared.
         trainer ([`PolyglotTrainer`]):
             That of the best seed.
     """
@@ -55,6 +59,7 @@ class SeedRuns:
     seconds: float
     peak_memory_bytes: int
     examples_drawn: dict[str, list[int]]
+    selection: dict[str, dict[str, Any]]
     trainer: PolyglotTrainer
 
 
@@ -138,6 +143,7 @@ def train_over_seeds(
     scores: dict[str, list[dict[str, Any]]] = {split: [] for split in evaluation}
     counts: dict[str, list[dict[str, np.ndarray]]] = {split: [] for split in evaluation}
     drawn: list[dict[str, int]] = []
+    selections: list[dict[str, dict[str, Any]]] = []
     seconds_before = 0.0
     best_f1, best_seed = -1.0, seeds[0]
     best_trainer: PolyglotTrainer
@@ -145,7 +151,7 @@ def train_over_seeds(
         arguments = copy.copy(training)
         arguments.seed = seed
         arguments.push_to_hub = False  # the best of them is published, in the end
-        arguments.output_dir = str(Path(training.output_dir) / f"seed-{seed}")
+        arguments.output_dir = str(seed_folder(training.output_dir, seed))
         if len(seeds) > 1:
             training.print(f"\nSeed {seed}, {len(drawn) + 1} of {len(seeds)}")
         set_seed(seed)
@@ -165,6 +171,9 @@ def train_over_seeds(
         if dev_f1 > best_f1:
             best_f1, best_seed, best_trainer = dev_f1, seed, trainer
             trainer.save_model(training.output_dir)
+        if training.compare_selection:
+            training.print("The epochs are scored that each rule of model selection takes.")
+            selections.append(compare_selection(trainer, evaluation, zero_shot_languages, score_corpora))
     best_trainer.args.output_dir = training.output_dir
     return SeedRuns(
         scores={split: aggregate_scores(of_seeds) for split, of_seeds in scores.items()},
@@ -177,8 +186,22 @@ def train_over_seeds(
         seconds=time.perf_counter() - started + seconds_before,
         peak_memory_bytes=peak_memory_bytes(training.device),
         examples_drawn={language: [of_seed[language] for of_seed in drawn] for language in drawn[0]},
+        selection=selection_over_seeds(selections) if selections else {},
         trainer=best_trainer,
     )
+
+
+def seed_folder(output_dir: str | Path, seed: int) -> Path:
+    """
+    Where the run of a seed lies.
+
+    Args:
+        output_dir (`str` or `Path`):
+            Of the run over all seeds.
+        seed (`int`):
+            Of this one.
+    """
+    return Path(output_dir) / f"seed-{seed}"
 
 
 def _is_resumed(arguments: PolyglotTrainingArguments) -> bool:

@@ -1,6 +1,7 @@
 """A Trainer that knows languages: it samples them, evaluates each, and keeps the best model of them all."""
 
 import dataclasses
+import math
 import tempfile
 import time
 from collections import Counter
@@ -49,6 +50,7 @@ from hf_polyglot.training.encoder_layers import (
     give_rates_by_depth,
     slanted_triangular_schedule,
 )
+from hf_polyglot.training.epoch_weights import EpochWeights
 from hf_polyglot.training.gradient_surgery import BATCHES_OF_LANGUAGES, GradientSurgery, LanguageBatches
 from hf_polyglot.training.language_schedule import LanguageSchedule
 from hf_polyglot.training.optimizer_state import (
@@ -141,6 +143,8 @@ class PolyglotTrainer(Trainer):
             for dataset in given.values() if isinstance(given, Mapping) else [given]:
                 _check_labels(dataset, label_column, labels)
         self.seconds_before = 0.0  # of the run that this one goes on with
+        self.epoch_weights = EpochWeights(args.output_dir)
+        self.has_averaged_weights = False
         self.losses_to_check: list[tuple[int, dict[str, Any], Tensor]] = []
         self.adam_state = adam_state
         self.elastic_weights = elastic_weights
@@ -164,6 +168,9 @@ class PolyglotTrainer(Trainer):
             self._check_whole_parameters("unfrozen_layers_per_epoch")
             self.unfreezing = GradualUnfreezing(encoder_of(model), args.unfrozen_layers_per_epoch)
             self.add_callback(_UnfreezingByEpoch(self.unfreezing, has_replicas=args.world_size > 1))
+        if args.keeps_epoch_weights:
+            self._check_whole_parameters("selection")
+            self.add_callback(_KeepingEpochWeights(self))
         if args.early_stopping_patience is not None:
             self.add_callback(_EarlyStoppingByAverage(args.early_stopping_patience))
         if self.pop_callback(ProgressCallback):
@@ -187,6 +194,8 @@ class PolyglotTrainer(Trainer):
             KeyboardInterrupt: if a signal ended it; it says how to go on.
         """
         folder = Path(self.args.output_dir)
+        self.epoch_weights = EpochWeights(folder)
+        self.has_averaged_weights = False
         self.course = self._course()
         if self.args.should_save:
             _check_writable(folder)
@@ -200,6 +209,7 @@ class PolyglotTrainer(Trainer):
             check_course(resume_from_checkpoint, self.course)
             self.seconds_before = seconds_of_checkpoint(resume_from_checkpoint)
             self._end_if_patience_has(Path(resume_from_checkpoint))
+        self._go_on_with_epoch_weights(resume_from_checkpoint)
         self.started = time.perf_counter()
         try:
             output = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
@@ -212,6 +222,10 @@ class PolyglotTrainer(Trainer):
                 f"{last_whole_checkpoint(folder)[0] or 'the beginning'}, give the same command with "
                 "--resume_from_checkpoint true."
             )
+        if self.args.selection == "average":
+            self.accelerator.wait_for_everyone()  # the first of them has written the last epoch
+            self.load_weights(self.average_of_epochs())
+            self.has_averaged_weights = True
         return output
 
     def training_step(self, model, inputs, num_items_in_batch=None):
@@ -261,9 +275,57 @@ class PolyglotTrainer(Trainer):
             )
         return torch.stack(losses).sum()
 
+    def _run_epoch(self, *arguments, **options):
+        if self.state.global_step < self.state.max_steps:
+            return super()._run_epoch(*arguments, **options)
+        # transformers would take one step more when a run that has ended within an epoch is resumed.
+        self.control.should_training_stop = True
+        return None
+
     def seconds_trained(self) -> float:
         """How long this run has trained for since it began, without the time between its end and its resumption."""
         return self.seconds_before + time.perf_counter() - self.started
+
+    def trained_weights(self) -> dict[str, Tensor]:
+        """The parameters that are trained, by name, and what the model counts besides; those of the model itself."""
+        trained = {parameter for group in self.optimizer.param_groups for parameter in group["params"]}
+        parameters = {name: weights for name, weights in self.model.named_parameters() if weights in trained}
+        return parameters | dict(self.model.named_buffers())
+
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """
+        Write weights into the model.
+
+        Args:
+            weights (`Mapping[str, Tensor]`):
+                All of [`PolyglotTrainer.trained_weights`].
+        """
+        with torch.no_grad():
+            for name, own in self.trained_weights().items():
+                own.copy_(weights[name])
+
+    def average_of_epochs(self) -> dict[str, Tensor]:
+        """The mean of the trained weights at the ends of all epochs; anything else as at the end of the last."""
+        return self.epoch_weights.average({name for name, _ in self.model.named_parameters()})
+
+    def _go_on_with_epoch_weights(self, checkpoint: str | None) -> None:
+        """
+        Remove the weights of epochs that are still to come, of whatever run they are.
+
+        Raises:
+            ValueError: if those of earlier epochs are needed and not there.
+        """
+        state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME)) if checkpoint else None
+        if self.args.should_save:
+            self.epoch_weights.remove(after_step=state.global_step if state else None)
+        ended = range(1, int(state.epoch or 0) + 1) if state else []
+        missing = [str(epoch) for epoch in ended if epoch not in self.epoch_weights.epochs]
+        if self.args.keeps_epoch_weights and missing:
+            raise ValueError(
+                f"`selection` or `compare_selection` needs the weights of epochs {', '.join(missing)}, and the run of "
+                f"{checkpoint} did not keep them, or has ended; expected them in {self.epoch_weights.folder}. Train "
+                "without --resume_from_checkpoint."
+            )
 
     def _check_losses(self) -> None:
         """
@@ -515,10 +577,13 @@ class PolyglotTrainer(Trainer):
             Path(folder, "training_args.bin").unlink(missing_ok=True)
             # Where the state is spread over processes, it is only in the checkpoints that those write together.
             is_whole = not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
-            is_wanted = self.args.save_adam_state != "no" and is_whole
+            # Averaged weights were never trained with the state that there is.
+            is_wanted = self.args.save_adam_state != "no" and is_whole and not self.has_averaged_weights
             if is_wanted and self.optimizer is not None and is_adam(self.optimizer):
                 state = adam_state_by_name(self.model, self.optimizer)
                 save_adam_state(folder, state, getattr(torch, self.args.save_adam_state))
+            elif self.has_averaged_weights:
+                (folder / ADAM_STATE_FILE).unlink(missing_ok=True)  # of an earlier run into the same folder
 
     def _load_best_model(self) -> None:
         _check_whole(self.state.best_model_checkpoint)
@@ -597,6 +662,19 @@ class _SamplingByEpoch(TrainerCallback):
         conflicts = {} if surgery is None else {"conflicts_percent": surgery.conflicts_percent()}
         self.trainer.log({"examples_drawn": drawn} | conflicts)
         control.should_log = should_log
+
+
+class _KeepingEpochWeights(TrainerCallback):
+    """Keeps the weights of every epoch when it ends."""
+
+    def __init__(self, trainer: PolyglotTrainer):
+        self.trainer = trainer
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        # An epoch that a signal cuts short is kept too, and replaced when the run is resumed.
+        if args.should_save:
+            weights = self.trainer.trained_weights()
+            self.trainer.epoch_weights.keep(math.ceil(state.epoch), state.global_step, weights)
 
 
 class _UnfreezingByEpoch(TrainerCallback):

@@ -25,6 +25,7 @@ from hf_polyglot.result_tables import (
     errors_table,
     progress_table,
     results_table,
+    selection_table,
     systems_table,
 )
 from hf_polyglot.results import CHANGE_NOTHING_LEARNED, read_results
@@ -138,8 +139,10 @@ def evaluated(model, corpora, error_file):
 def test_seeds_trained_side_by_side_are_joined_to_what_one_command_gives(tmp_path):
     def train(name, *seeds):
         corpora = [f"{language}={DEMO_FOLDER / language}" for language in ("swa", "spa")]
-        alone = ["--monolingual", "true"] if name.startswith("alone") else []
-        run("byte_crf.py", "--corpora", *corpora, *TINY, *alone, "--seeds", *seeds, "--output_dir", tmp_path / name)
+        unseen = ["--zero_shot_corpora", DEMO_FOLDER / "por"]
+        own = ["--monolingual", "true"] if name.startswith("alone") else unseen
+        own += ["--compare_selection", "true", "--seeds", *seeds, "--output_dir", tmp_path / name]
+        run("byte_crf.py", "--corpora", *corpora, *TINY, "--num_train_epochs", 2, *own)
         return tmp_path / name
 
     for name in ("together", "alone"):
@@ -155,6 +158,8 @@ def test_seeds_trained_side_by_side_are_joined_to_what_one_command_gives(tmp_pat
             key: one_command[key] for key in one_command if key not in varying
         }
         assert results_table(joined) in output
+        assert selection_table([joined]) in output
+        assert ("target_dev" in joined["selection"]) is (name == "together")
         assert joined["command"].count("recipes/byte_crf.py") == 2
         assert len(read_sentence_counts(tmp_path / f"{name}-joined").counts["test"]["swa"]) == 2
         with pytest.raises(AssertionError, match=r"holds a run already; expected a new folder"):
@@ -390,6 +395,38 @@ def test_slicer_stands_beside_standard_fine_tuning(tmp_path):
 
 
 @pytest.mark.slow
+def test_slicer_learns_from_several_languages_and_compares_what_is_taken_of_its_epochs(tmp_path):
+    encoder, folder = saved_encoder(tmp_path / "encoder"), tmp_path / "slicer"
+    # Two source languages of different sizes, drawn alike.
+    (tmp_path / "eng").mkdir()
+    for path in (DEMO_FOLDER / "spa").glob("*.txt"):
+        sentences = path.read_text(encoding="utf-8").split("\n\n")
+        (tmp_path / "eng" / path.name).write_text("\n\n".join(sentences[:10]) + "\n\n", encoding="utf-8")
+    unseen = [f"{language}={DEMO_FOLDER / language}" for language in ("swa", "por")]
+    output = run(
+        "slicer.py", "--encoder", encoder, "--corpora", f"eng={tmp_path / 'eng'}", f"rus={DEMO_FOLDER / 'rus'}",
+        "--zero_shot_corpora", *unseen, "--max_train_sentences", 30, "--max_test_sentences", 5, "--alpha", 0,
+        "--num_train_epochs", 2, "--compare_selection", "true", "--selection", "average", "--use_cpu", "true",
+        "--output_dir", folder,
+    )  # fmt: skip
+
+    results = [read_results(folder / name) for name in ("standard", "slicer-h8")]
+    assert selection_table(results) in output
+    for of_one in results:
+        assert set(of_one["scores"]["test"]) == {
+            "eng", "rus", "swa", "por", "average", "average_source", "average_zero_shot",
+        }  # fmt: skip
+        assert of_one["data"]["eng"]["train"]["sentences"] == 10
+        assert of_one["data"]["rus"]["train"]["sentences"] == 30
+        assert of_one["examples_drawn"]["eng"][0] == pytest.approx(of_one["examples_drawn"]["rus"][0], abs=2)
+        assert "average, trained on" in results_table(of_one)
+        assert of_one["selection"]["average"]["scores"]["test"] == of_one["scores"]["test"]
+        assert selection_table(of_one) in (folder / of_one["name"] / "README.md").read_text()
+    assert not (folder / "slicer-h8" / "adam_state.safetensors").exists()
+    assert not list(folder.rglob("epoch_weights"))
+
+
+@pytest.mark.slow
 def test_an_encoder_crf_learns_transitions_of_each_language(tmp_path):
     folder = tmp_path / "encoder_crf"
     run(
@@ -590,6 +627,7 @@ def test_the_tables_of_the_readme_are_those_of_its_results():
                 "results": lambda first: results_table(first),
                 "differences": lambda first, *others: differences_table(first, others),
                 "progress": lambda *runs: progress_table(runs[:-1], runs[-1]),
+                "selection": lambda *runs: selection_table(runs),
                 "systems": lambda *runs: systems_table(runs),
             }[kind](first, *others)
         assert table == made

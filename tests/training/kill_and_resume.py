@@ -31,6 +31,7 @@ RECIPE = [
     "--num_train_epochs", "3", "--save_strategy", "steps", "--save_steps", "7", "--eval_strategy", "steps",
     "--eval_steps", "7", "--logging_strategy", "steps", "--logging_steps", "7", "--load_best_model_at_end", "false",
     "--use_cpu", "true", "--disable_tqdm", "true", "--resume_from_checkpoint", "true", "--seeds", "42",
+    "--compare_selection", "true",
 ]  # fmt: skip
 
 
@@ -55,7 +56,7 @@ def outcome(folder: Path) -> dict[str, object]:
     timings = ("runtime", "per_second")
     return {
         **{name: (folder / name).read_bytes() for name in ("model.safetensors", "adam_state.safetensors")},
-        "scores": json.loads((folder / "results.json").read_text())["scores"],
+        **{key: json.loads((folder / "results.json").read_text())[key] for key in ("scores", "selection")},
         "history": [
             {key: value for key, value in entry.items() if not any(word in key for word in timings)}
             for entry in state["log_history"]
