@@ -21,6 +21,7 @@ from hf_polyglot.analysis.span_errors import error_report, total_errors
 from hf_polyglot.data.corpora import SPLIT_OF_NAME, fingerprint, load_corpora
 from hf_polyglot.inference.adapters import adapters_of_run, load_tagger
 from hf_polyglot.inference.tagging import tag_words
+from hf_polyglot.model_files import checked_model_name
 from hf_polyglot.models.label_scheme import types_of_labels, with_types_mapped
 from hf_polyglot.result_tables import errors_table, scores_table
 from hf_polyglot.results import read_results
@@ -74,13 +75,13 @@ def models_of_run(model: str, languages: list[str]) -> dict[str, str]:
     Raises:
         ValueError: if a run of one model for each language has none for some of them.
     """
-    results = Path(model, "results.json")
+    results = Path(checked_model_name(model), "results.json")
     if adapters := adapters_of_run(model):
         if others := [language for language in languages if language not in adapters]:
             print(f"There is no adapter for {', '.join(others)}: read with the base alone.")
         return dict.fromkeys(languages, model)
     if is_adapter(model) or Path(model, "config.json").is_file() or not results.is_file():
-        return dict.fromkeys(languages(model))
+        return dict.fromkeys(languages, model)
     below = {folder.name: str(folder) for folder in model_folders(read_results(results), model)}
     missing = sorted(set(languages) - set(below))
     if missing:

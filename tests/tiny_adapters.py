@@ -3,7 +3,7 @@
 import torch
 from transformers import set_seed
 
-from hf_polyglot.adapters import add_adapter, adapter_parameters, save_adapter
+from hf_polyglot.adapters import adapter_parameters, add_adapter, save_adapter
 from hf_polyglot.training.continuation import load_to_continue
 from tests.models.tiny_models import LABELS, tiny_encoder_crf, tiny_linear_tagger, tiny_slicer
 
