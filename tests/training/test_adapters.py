@@ -92,6 +92,24 @@ def test_checkpoints_hold_the_adapter_alone(base, tmp_path):
     assert {"classifier.weight", "crf.transition_scores", "reading.rightward.0.weight_ih_l0"} <= set(state)
 
 
+def test_the_best_epoch_is_kept_with_its_own_adam_state(base, tmp_path):
+    trainer = adapter_trainer_of(base, tmp_path, num_train_epochs=3)
+    evaluate = trainer.evaluate
+
+    def ever_worse(*arguments, **options):  # so that the first epoch, three steps, is the best
+        metrics = evaluate(*arguments, **options)
+        return metrics | ({"eval_average_f1": 3 - trainer.state.epoch} if "eval_average_f1" in metrics else {})
+
+    trainer.evaluate = ever_worse
+
+    trainer.train()
+    trainer.save_model()
+
+    kept, best = (read_adapter(str(folder)).tensors for folder in (tmp_path, tmp_path / "checkpoint-3"))
+    assert all(torch.equal(kept[name], best[name]) for name in best)
+    assert {state["step"].item() for state in load_adam_state(tmp_path).values()} == {3}
+
+
 def test_the_head_takes_the_step_that_it_takes_when_all_is_continued(base, tmp_path):
     # An update is zero at first, so that the head sees the same vectors, and has the same gradients.
     settings = {"max_steps": 1, "max_grad_norm": 0, **NO_EVALUATION}
