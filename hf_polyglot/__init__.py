@@ -8,11 +8,13 @@ Importing the package registers its models with `AutoConfig`, `AutoModel`, `Auto
     hf_polyglot.training      PolyglotTrainer and its arguments
     hf_polyglot.inference     tagging of words and raw text, the pipeline
     hf_polyglot.analysis      tests of significance between two taggers, kinds of errors
+    hf_polyglot.adapters      LoRA adapters of one base, one for each language
     hf_polyglot.span_metrics  exact-match precision, recall and F1 of spans
     hf_polyglot.results       results.json of a run
     hf_polyglot.sentence_counts  what each sentence contributes to them
     hf_polyglot.result_tables Markdown tables of runs, from their results.json
     hf_polyglot.model_card    model cards from results.json
+    hf_polyglot.model_files   models by their names, which are folders or Hub ids
     hf_polyglot.auto_classes  registration with transformers
 """
 

@@ -116,7 +116,11 @@ def model_card(results: Mapping[str, Any], *, repo_id: str | None = None) -> Mod
         "memory": f"{results['peak_memory_bytes'] / 2**30:.1f} GiB",
         "versions": [f"{package} {version}" for package, version in results["versions"].items()],
         "citation": CITATIONS.get(results["model_type"]),
-        **{key: results.get(key) for key in ("model_type", "base_model", "adam_state", "seeds", "command")},
+        "model_name": repo_id or results["name"],
+        **{
+            key: results.get(key)
+            for key in ("model_type", "base_model", "base_model_sha256", "adapter", "adam_state", "seeds", "command")
+        },
     }
     card: ModelCard = ModelCard.from_template(_card_data(results), template_str=_template(), **content)
     return card
@@ -176,14 +180,16 @@ def _card_data(results: Mapping[str, Any]) -> ModelCardData:
     trained_on, _ = languages_by_training(results)
     datasets = {_hub_dataset(splits.get("source", ""))[0] for splits in results["data"].values()}
     base_model = results.get("base_model") or ""
+    adapter = results.get("adapter")
+    is_adapter = adapter is not None and not adapter.get("merged", False)
     return ModelCardData(
         # The Hub accepts ISO 639 codes only, and for a base model only one of its own repositories.
         language=[language for language in trained_on if re.fullmatch(r"[a-z]{2,3}", language)] or None,
         base_model=base_model if _is_hub_id(base_model) else None,
         datasets=sorted(dataset for dataset in datasets if dataset) or None,
-        library_name="transformers",
+        library_name="peft" if is_adapter else "transformers",
         pipeline_tag="token-classification",
-        tags=["hf_polyglot", results["model_type"], results["regime"]],
+        tags=["hf_polyglot", results["model_type"], results["regime"], *(["lora"] if is_adapter else [])],
         metrics=["precision", "recall", "f1"] if _metric(results) == "f1" else ["accuracy"],
         model_name=results["name"],
         eval_results=evaluation_results(results),

@@ -224,6 +224,29 @@ def _epochs_cell(epochs: Sequence[int] | Mapping[str, Sequence[int]]) -> str:
     return "–".join(str(number) for number in dict.fromkeys((min(numbers), max(numbers))))
 
 
+def sizes_table(runs: Sequence[Mapping[str, Any]], *, split: str = "test") -> str:
+    """
+    Markdown table of what runs learned and what they take on disk, beside their F1 (or accuracy).
+
+    Args:
+        runs (`Sequence[Mapping[str, Any]]`):
+            One or more. What a run does not say has a dash. Of one model for each language, parameters and weights are
+            those of all together; what adapters need besides, their base, is in a column of its own.
+        split (`str`, *optional*, defaults to `"test"`):
+            Whose scores.
+    """
+    metric = _metrics(runs[0], split)[-1]
+    rows = [["Run", "Models", "Trained parameters", "Weights (MB)", "Base (MB)", {"f1": "F1"}.get(metric, metric)]]
+    for run in runs:
+        models = len(run["data"]) if run.get("one_model_per_language") else 1
+        size, base = run.get("size") or {}, (run.get("adapter") or {}).get("base_bytes")
+        parameters = f"{size['trained_parameters']:,}" if size else "–"
+        megabytes = [f"{number / 1e6:,.1f}" if number else "–" for number in (size.get("bytes"), base)]
+        languages = [language for language in run["scores"][split] if language not in AVERAGES]
+        rows.append([run["name"], str(models), parameters, *megabytes, _average_cell(run, split, languages, metric)])
+    return _markdown(rows)
+
+
 def _without_common_beginning(names: list[str]) -> list[str]:
     """Names of runs without the words that all of them begin with, as model and corpus; words end in `-` or `_`."""
     if len(set(names)) == 1:

@@ -21,6 +21,10 @@ Keys, all required unless in brackets; others are kept and not read:
     peak_memory_bytes    of the GPU if there is one, else of the process
     [before]             scores, in the same form, of the model that a continued run started from, or of the model
                          that each seed started from
+    [size]               {trained_parameters, bytes}: numbers that were learned, and the weights on disk; of one model
+                         for each language, the sums
+    [adapter]            {method, rank, alpha, dropout, base_bytes}: how the model differs from its base, whose weights
+                         lie elsewhere; absent or null if it is whole
     [adam_state]         {carried, fresh}: names of the parameters that a continued run began with Adam's state, and
                          without; null if all began without
     [selection]          {rule: {scores, epochs}}, rules of `SELECTION_RULES`: test scores, in the same form, of what
@@ -300,6 +304,11 @@ def joined_results(
         },
         "seconds": round(sum(run["seconds"] for run in runs.values()), 1),
         "peak_memory_bytes": max(run["peak_memory_bytes"] for run in runs.values()),
+        **(
+            {"size": {key: sum(run["size"][key] for run in runs.values()) for key in first["size"]}}
+            if all("size" in run for run in runs.values())
+            else {}
+        ),
         **{
             key: _joined_scores({name: run[key] for name, run in runs.items()})
             for key in ("scores", "before")

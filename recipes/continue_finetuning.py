@@ -5,6 +5,7 @@ Train a polyglot model further on one of its languages, or on a new one, with th
     accelerate launch recipes/continue_finetuning.py --model runs/byte_crf --language yor
     accelerate launch recipes/continue_finetuning.py --model runs/byte_crf --languages all --compare runs/monolingual
     accelerate launch recipes/continue_finetuning.py --model runs/byte_crf --language twi --corpora twi=my_corpora/twi
+    accelerate launch recipes/continue_finetuning.py --model runs/encoder_crf --languages all --adapter lora
 
 Needs the folder or Hub id of a model that a recipe trained. What is not given on the command line, the corpora
 included, is as in the run that trained it: its results.json says so.
@@ -20,18 +21,24 @@ from transformers import AutoConfig, AutoTokenizer, set_seed
 import hf_polyglot  # noqa: F401  registers the models
 from hf_polyglot.analysis.fisher import diagonal_fisher
 from hf_polyglot.data.collators import collator_for
+from hf_polyglot.model_files import checked_model_name, weights_digest
 from hf_polyglot.models.label_scheme import labels_of
-from hf_polyglot.result_tables import progress_table
+from hf_polyglot.result_tables import progress_table, sizes_table
 from hf_polyglot.results import read_results
+from hf_polyglot.training.adapters import (
+    AdapterArguments,
+    adapter_description,
+    adapter_trainer,
+    refuse_adapter,
+)
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
-from hf_polyglot.training.command_line import checked_model_name, parse_recipe, print_error, with_preset
+from hf_polyglot.training.command_line import parse_recipe, print_error, with_preset
 from hf_polyglot.training.continuation import (
     arguments_of_run,
     load_to_continue,
     results_of,
     state_before,
     trainer_to_continue,
-    weights_digest,
     with_known_descriptions,
 )
 from hf_polyglot.training.elastic_weights import ElasticWeights
@@ -44,7 +51,7 @@ from hf_polyglot.training.trainer import PolyglotTrainer
 
 
 @dataclass
-class ContinueArguments(CorpusArguments):
+class ContinueArguments(CorpusArguments, AdapterArguments):
     """What is continued, on what, and how it begins. Corpora are by default those of the model's own run."""
 
     model: str = field(default="", metadata={"help": "Folder or Hub id of the model, as a recipe has left it."})
@@ -127,12 +134,17 @@ def elastic_weights_of(
     What holds the model near where it is, by sentences of all languages that it was trained on; None if nothing does.
 
     Raises:
-        ValueError: if the strength is below 0.
+        ValueError: if the strength is below 0, or if an adapter leaves the weights as they are anyway.
     """
     if arguments.ewc_strength < 0:
         raise ValueError(f"`ewc_strength` is {arguments.ewc_strength}; expected 0 or more. Correct it.")
     if arguments.ewc_strength == 0:
         return None
+    if arguments.adapter != "none":
+        raise ValueError(
+            f"`ewc_strength` is {arguments.ewc_strength} and `adapter` is {arguments.adapter}; expected one of the "
+            "two: beside an adapter, the base forgets nothing. Leave `ewc_strength` out."
+        )
     known = arguments_of_run(results, CorpusArguments)
     most = arguments.ewc_sentences
     read = CorpusArguments(**known | {"max_train_sentences": most, "max_test_sentences": 1})
@@ -150,7 +162,8 @@ def elastic_weights_of(
 def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
     if not arguments.model:
         raise ValueError("`model` is missing; expected the folder or Hub id of a trained model. Use --model.")
-    polyglot = results_of(checked_model_name(arguments.model))
+    refuse_adapter(checked_model_name(arguments.model))
+    polyglot = results_of(arguments.model)
     compared = [read_results(run) for run in arguments.compare]
     corpora = load_languages(arguments, polyglot)
     training.print(corpora.report)
@@ -165,15 +178,16 @@ def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> d
                 model.get_input_embeddings().requires_grad_(False)
             if arguments.num_frozen_layers:
                 freeze_lowest_layers(encoder_of(model), arguments.num_frozen_layers)
+            options: dict[str, Any] = {
+                "processing_class": tokenizer,
+                "train_dataset": corpora.train,
+                "eval_dataset": corpora.source_validation,
+                "adam_state": adam_state,
+            }
+            if arguments.adapter != "none":
+                return adapter_trainer(model, args, arguments, arguments.model, **options)
             return trainer_to_continue(
-                model,
-                args,
-                stride=arguments.stride,
-                processing_class=tokenizer,
-                train_dataset=corpora.train,
-                eval_dataset=corpora.source_validation,
-                adam_state=adam_state,
-                elastic_weights=elastic_weights,
+                model, args, stride=arguments.stride, elastic_weights=elastic_weights, **options
             )
 
         set_seed(arguments.seeds[0])  # weights of new labels are drawn
@@ -187,6 +201,7 @@ def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> d
             regime="continued",
             base_model=arguments.model,
             base_model_sha256=weights_digest(arguments.model),
+            adapter=adapter_description(arguments, arguments.model),
             before=before,
             adam_state=None if carried is None else {"carried": carried.carried, "fresh": carried.fresh},
         )
@@ -197,6 +212,7 @@ def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> d
         results = train(corpora, training)
     before = results | {"name": polyglot["name"], "scores": results["before"], "seeds": results["seeds"][:1]}
     training.print("\n" + progress_table([*compared, before], results) + "\n")
+    training.print(sizes_table([*compared, results]) + "\n")
     for folder in model_folders(results, training.output_dir):
         training.print(f"Model, results.json and card: {folder}")
     return results

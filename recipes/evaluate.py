@@ -3,8 +3,8 @@ Score a trained model on annotated files: precision, recall and F1 of spans, for
 
     python recipes/evaluate.py --model runs/byte_crf --corpora ../shared/data/masakhaner1/*
 
-Needs the folder or Hub id of a model of this package, or the folder of a run with one model for each language, which
-are then used each on its own. Tests on the test split unless --split says otherwise.
+Needs the folder or Hub id of a model or an adapter of this package, or the folder of a run with one of these for each
+language, which are then used each on its own. Tests on the test split unless --split says otherwise.
 """
 
 import json
@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
-from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 import hf_polyglot  # noqa: F401  registers the models
+from hf_polyglot.adapters import is_adapter
 from hf_polyglot.analysis.span_errors import error_report, total_errors
 from hf_polyglot.data.corpora import SPLIT_OF_NAME, fingerprint, load_corpora
-from hf_polyglot.inference.tagging import check_tagger, tag_words
+from hf_polyglot.inference.adapters import adapters_of_run, load_tagger
+from hf_polyglot.inference.tagging import tag_words
+from hf_polyglot.model_files import checked_model_name
 from hf_polyglot.models.label_scheme import types_of_labels, with_types_mapped
 from hf_polyglot.result_tables import errors_table, scores_table
 from hf_polyglot.results import read_results
@@ -30,7 +32,7 @@ from hf_polyglot.span_metrics import (
     span_scores_by_language,
     with_stray_spans,
 )
-from hf_polyglot.training.command_line import checked_model_name, parse_recipe
+from hf_polyglot.training.command_line import parse_recipe
 from hf_polyglot.training.publishing import model_folders
 from hf_polyglot.training.recipe_corpora import named_sources, parsed_type_map
 
@@ -42,6 +44,10 @@ class EvaluateArguments:
     model: str = field(metadata={"help": "Folder or Hub id of the model."})
     corpora: list[str] = field(
         metadata={"help": "Corpora, each LANGUAGE=SOURCE or a folder named after its language."}
+    )
+    base_model: str | None = field(
+        default=None,
+        metadata={"help": "Of adapters: folder or Hub id of their base. Default: as it was called in their training."},
     )
     type_map: list[str] = field(
         default_factory=list, metadata={"help": "Entity types to rename in files and predictions, as DATE=O."}
@@ -64,14 +70,18 @@ class EvaluateArguments:
 
 def models_of_run(model: str, languages: list[str]) -> dict[str, str]:
     """
-    Folder or Hub id of the model for each language: that of all, or that below a run's folder.
+    Folder or Hub id of the model for each language: that of all, or that below a run's folder; adapters share one.
 
     Raises:
         ValueError: if a run of one model for each language has none for some of them.
     """
-    results = Path(model, "results.json")
-    if Path(model, "config.json").is_file() or not results.is_file():
-        return dict.fromkeys(languages, checked_model_name(model))
+    results = Path(checked_model_name(model), "results.json")
+    if adapters := adapters_of_run(model):
+        if others := [language for language in languages if language not in adapters]:
+            print(f"There is no adapter for {', '.join(others)}: read with the base alone.")
+        return dict.fromkeys(languages, model)
+    if is_adapter(model) or Path(model, "config.json").is_file() or not results.is_file():
+        return dict.fromkeys(languages, model)
     below = {folder.name: str(folder) for folder in model_folders(read_results(results), model)}
     missing = sorted(set(languages) - set(below))
     if missing:
@@ -80,13 +90,6 @@ def models_of_run(model: str, languages: list[str]) -> dict[str, str]:
             "these corpora out."
         )
     return {language: below[language] for language in languages}
-
-
-def load_tagger(folder: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A model that is ready to tag, and its tokenizer."""
-    model = AutoModelForTokenClassification.from_pretrained(folder).to(Accelerator().device)
-    check_tagger(model)
-    return model, AutoTokenizer.from_pretrained(folder)
 
 
 def write_json(path: str, values: Any) -> None:
@@ -100,7 +103,8 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
     sources = named_sources(arguments.corpora)
     folders = models_of_run(arguments.model, list(sources))
     loaded_from = folders[min(folders)]
-    model, tokenizer = load_tagger(loaded_from)
+    model, tokenizer = load_tagger(loaded_from, arguments.base_model)
+    model.to(Accelerator().device)
     scheme = model.config.label_scheme
     loaded = load_corpora(sources, type_map=type_map, scheme=scheme)
     print(loaded.report)
@@ -118,7 +122,8 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
             raise ValueError(f"The corpus of {language} has no {arguments.split} split, but {', '.join(splits)}.")
         if folders[language] != loaded_from:
             loaded_from = folders[language]
-            model, tokenizer = load_tagger(loaded_from)
+            model, tokenizer = load_tagger(loaded_from, arguments.base_model)
+            model.to(Accelerator().device)
         dataset = splits[arguments.split]
         tags = dataset.features["ner_tags"].feature.names
         tagged = tag_words(

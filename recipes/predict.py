@@ -4,7 +4,8 @@ Tag raw text or column files with a trained model.
     python recipes/predict.py --model runs/byte_crf --input letters.txt
     python recipes/predict.py --model runs/byte_crf --input test.conll --output_format conll
 
-Needs the folder or Hub id of a model of this package. Of raw text each line is one text. JSONL has an object per
+Needs the folder or Hub id of a model or an adapter of this package, or the folder of a run with an adapter for each
+language, one of which --language chooses. Of raw text each line is one text. JSONL has an object per
 text, with its entities and their character offsets; CoNLL has a word and a tag per line.
 """
 
@@ -20,7 +21,8 @@ from transformers import pipeline
 
 import hf_polyglot.inference.pipeline  # registers the models and the task
 from hf_polyglot.data.conll import conll_lines, read_words
-from hf_polyglot.training.command_line import checked_model_name, parse_recipe
+from hf_polyglot.inference.adapters import LanguageAdapters, load_tagger
+from hf_polyglot.training.command_line import parse_recipe
 
 
 @dataclass
@@ -47,6 +49,10 @@ class PredictArguments:
     )
     language: str | None = field(
         default=None, metadata={"help": "Language of the input, for models that tell languages apart."}
+    )
+    base_model: str | None = field(
+        default=None,
+        metadata={"help": "Of adapters: folder or Hub id of their base. Default: as it was called in their training."},
     )
     batch_size: int = field(default=32, metadata={"help": "Texts read at once."})
 
@@ -83,7 +89,11 @@ def main(arguments: PredictArguments) -> None:
         arguments = replace(arguments, input_format="conll" if is_column_file(arguments.input) else "text")
         if arguments.input_format == "conll":
             print(f"{arguments.input} is read as a column file; --input_format text reads its lines.", file=sys.stderr)
-    tag = pipeline(hf_polyglot.inference.pipeline.TASK, model=checked_model_name(arguments.model))
+    model, tokenizer = load_tagger(arguments.model, arguments.base_model)
+    if isinstance(model, LanguageAdapters) and arguments.language is None:
+        known = ", ".join(model.config.languages)
+        print(f"Without --language, all is read with the base alone; there are adapters for {known}.", file=sys.stderr)
+    tag = pipeline(hf_polyglot.inference.pipeline.TASK, model=model, tokenizer=tokenizer)
     inputs = texts_or_words(arguments)
     settings = {
         "batch_size": arguments.batch_size,

@@ -30,12 +30,14 @@ RECIPE_FILES = sorted((REPOSITORY / "recipes").rglob("*.py"))
 # Each layer may import itself and those further down. The packages of one layer do not know each other.
 LAYERS = [
     {"training", "inference", "analysis"},
+    {"adapters"},
     {"model_card"},
     {"result_tables"},
     {"sentence_counts"},
     {"results"},
     {"span_metrics"},
     {"data"},
+    {"model_files"},
     {"auto_classes"},
     {"models"},
 ]

@@ -10,6 +10,7 @@ from hf_polyglot.result_tables import (
     progress_table,
     results_table,
     selection_table,
+    sizes_table,
     systems_table,
 )
 from hf_polyglot.results import aggregate_scores, check_results
@@ -289,3 +290,22 @@ def test_a_comparison_of_several_runs_says_so_and_may_find_nothing():
     assert "90 % interval" in table
     assert verdict.startswith("Different at 0.1, by the bootstrap and Holm's correction: none.\n")
     assert "other runs (seeds)" in verdict
+
+
+def test_sizes_stand_beside_scores():
+    whole = zero_shot_results()
+    adapters = copy.deepcopy(whole) | {
+        "name": "adapters",
+        "one_model_per_language": True,
+        "size": {"trained_parameters": 1_234_567, "bytes": 4_940_000},
+        "adapter": {"method": "lora", "rank": 8, "alpha": 16, "dropout": 0.0, "base_bytes": 250_780_632},
+    }
+
+    head, *rows = cells(sizes_table([whole, adapters]))
+
+    assert head == ["Run", "Models", "Trained parameters", "Weights (MB)", "Base (MB)", "F1"]
+    assert [row[1:-1] for row in rows] == [
+        ["1", "–", "–", "–"],
+        [str(len(adapters["data"])), "1,234,567", "4.9", "250.8"],
+    ]
+    assert rows[0][-1] == rows[1][-1]

@@ -164,9 +164,9 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         """
         known = getattr(self.model.config, "languages", None)
         if language is not None and known is not None and language not in known:
+            how = getattr(self.model, "reads_other_languages", "with the mean of their transition scores")
             warnings.warn(
-                f"`language` is {language!r}; the model knows {', '.join(known)}, and reads any other with the mean "
-                "of their transition scores.",
+                f"`language` is {language!r}; the model knows {', '.join(known)}, and reads any other {how}.",
                 stacklevel=2,
             )
         # transformers' own batching pads and stacks tensors of single inputs, which the distinct words of a batch

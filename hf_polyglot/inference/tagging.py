@@ -155,8 +155,12 @@ def tag_words(
     was_training = model.training
     model.eval()
     tagged = [TaggedWords(tuple(words), (), ()) for words in sentences]
-    # Sentences of like length together: then little padding is read.
-    order = sorted((index for index, words in enumerate(sentences) if words), key=lambda index: -len(sentences[index]))
+    # Sentences of like length together: then little padding is read. Where languages are read apart, these first.
+    kind = [model.tagger_of(language) for language in languages or ()] if hasattr(model, "tagger_of") else ()
+    order = sorted(
+        (index for index, words in enumerate(sentences) if words),
+        key=lambda index: (kind[index] if kind else 0, -len(sentences[index])),
+    )
     for start in range(0, len(order), batch_size):
         indices = order[start : start + batch_size]
         batch = collate([
@@ -164,7 +168,7 @@ def tag_words(
         ])
         outputs = model(**{name: tensor.to(model.device) for name, tensor in batch.items()})
         lengths = torch.tensor([len(sentences[index]) for index in indices], device=model.device)
-        mask = torch.arange(int(lengths[0]), device=model.device) < lengths[:, None]  # (batch, words)
+        mask = torch.arange(int(lengths.max()), device=model.device) < lengths[:, None]  # (batch, words)
         labels = model.decode(outputs, mask)  # (batch, words)
         probabilities = model.label_probabilities(outputs, mask)  # (batch, words, labels)
         chosen = probabilities.gather(2, labels.clamp(min=0)[:, :, None]).squeeze(2)  # (batch, words)

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
-from huggingface_hub.utils.sha import sha_fileobj
 from transformers import TrainerCallback, TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from hf_polyglot.model_files import file_digest
 from hf_polyglot.results import differing_keys
 
 CHECKPOINT_FILES = "checkpoint_files.json"
@@ -161,18 +161,6 @@ def _files(folder: Path) -> list[Path]:
 
 def _seal(checkpoint: str | Path) -> dict[str, Any]:
     return json.loads((Path(checkpoint) / CHECKPOINT_FILES).read_text(encoding="utf-8"))
-
-
-def file_digest(path: Path) -> str:
-    """
-    SHA-256 of a file, in hexadecimal digits.
-
-    Args:
-        path (`Path`):
-            The file.
-    """
-    with path.open("rb") as file:
-        return sha_fileobj(file).hex()
 
 
 class StopOnSignal(TrainerCallback):

@@ -124,30 +124,6 @@ def _is_refusal(trace: TracebackType | None) -> bool:
     return file.is_relative_to(PACKAGE) or file == Path(sys.argv[0]).absolute()
 
 
-def checked_model_name(name: str) -> str:
-    """
-    The folder or Hub id of a model, unless it looks like a folder and there is none.
-
-    A missing folder would be looked for on the Hub, which takes a while and ends in a misleading error.
-
-    Args:
-        name (`str`):
-            As given on the command line.
-
-    Raises:
-        ValueError: if nothing lies there, and it is a path or its parent is a folder here.
-    """
-    path = Path(name)
-    is_path = path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1
-    if not path.exists() and (is_path or (str(path.parent) != "." and path.parent.is_dir())):
-        raise ValueError(
-            f"`{name}` does not exist; expected the folder of a model, or its Hub id, as `owner/name`. Correct the "
-            f"path, which is relative to the current folder; if the Hub's {name} is meant, go to a folder without "
-            f"{path.parent}."
-        )
-    return name
-
-
 def _shorten_help(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     """Leave the arguments of transformers that are seldom used out of `--help`, and add `--help_all`."""
     parser.add_argument(

@@ -4,7 +4,6 @@ import copy
 import json
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +14,6 @@ from hf_polyglot.data.corpora import fingerprint
 from hf_polyglot.models.label_scheme import labels_of
 from hf_polyglot.results import DESCRIPTIONS, aggregate_scores, check_results
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
-from hf_polyglot.training.checkpoints import file_digest
 from hf_polyglot.training.optimizer_state import CarriedAdamState
 from hf_polyglot.training.recipe_corpora import RecipeCorpora
 from hf_polyglot.training.runs import score_corpora
@@ -29,7 +27,8 @@ _NOT_HANDED_ON = (
     "resume_from_checkpoint", "use_cpu", "bf16", "fp16", "dataloader_pin_memory", "dataloader_num_workers",
     "monolingual", "zero_shot_corpora", "data_source", "data_license", "alpha", "sampling", "unimax_max_epochs",
     "dynamic_strength", "dynamic_baselines", "batch_languages", "metric_for_best_model", "model", "languages",
-    "adam_state", "compare", "ewc_strength", "ewc_sentences", "ewc_samples",
+    "adam_state", "compare", "ewc_strength", "ewc_sentences", "ewc_samples", "adapter", "lora_rank", "lora_alpha",
+    "lora_dropout",
 )  # fmt: skip
 
 
@@ -54,18 +53,6 @@ def results_of(model_name: str) -> dict[str, Any]:
         results: dict[str, Any] = json.load(file)
     check_results(results)
     return results
-
-
-def weights_digest(model_name: str) -> str | None:
-    """
-    SHA-256 of a model's weights, by which a continued run tells what it started from; None if they lie in parts.
-
-    Args:
-        model_name (`str`):
-            Folder or Hub id of the model.
-    """
-    path = cached_file(model_name, "model.safetensors", _raise_exceptions_for_missing_entries=False)
-    return None if path is None else file_digest(Path(path))
 
 
 def arguments_of_run(results: dict[str, Any], *argument_classes: type) -> dict[str, Any]:

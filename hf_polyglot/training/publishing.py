@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
+from transformers import PreTrainedModel
 
 from hf_polyglot.model_card import write_model_card
 from hf_polyglot.result_tables import differences_table, results_table, selection_table
@@ -15,6 +16,7 @@ from hf_polyglot.results import run_environment, write_results
 from hf_polyglot.sentence_counts import SentenceCounts, write_sentence_counts
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.epoch_weights import EpochWeights
+from hf_polyglot.training.optimizer_state import ADAM_STATE_FILE
 from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
 from hf_polyglot.training.runs import SeedRuns, seed_folder, train_over_seeds
 from hf_polyglot.training.trainer import PolyglotTrainer
@@ -104,9 +106,27 @@ def run_results(
         **run_environment(training.device),
         "seconds": round(runs.seconds, 1),
         "peak_memory_bytes": runs.peak_memory_bytes,
+        "size": model_size(runs.trainer.model, training.output_dir),
         "scores": runs.scores,
         **({"selection": runs.selection} if runs.selection else {}),
         **others,
+    }
+
+
+def model_size(model: PreTrainedModel, folder: str | Path) -> dict[str, int]:
+    """
+    How large a model is: `trained_parameters`, numbers that were learned, and `bytes` of its weights on disk.
+
+    Args:
+        model (`PreTrainedModel`):
+            As it was trained.
+        folder (`str` or `Path`):
+            Where it was saved.
+    """
+    weights = [path for path in Path(folder).glob("*.safetensors") if path.name != ADAM_STATE_FILE]
+    return {
+        "trained_parameters": sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
+        "bytes": sum(path.stat().st_size for path in weights),
     }
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedTokenizerFast, TrainingArguments
 
 from hf_polyglot.data.demo.tiny_encoder import build_tiny_encoder
+from hf_polyglot.model_files import checked_model_name
 from hf_polyglot.models.piece_encoder import PieceEncoderPreTrainedModel
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
-from hf_polyglot.training.command_line import checked_model_name
 from hf_polyglot.training.encoder_layers import freeze_lowest_layers
 from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
 

@@ -569,8 +569,16 @@ class PolyglotTrainer(Trainer):
         decoded = self.accelerator.unwrap_model(model).decode(outputs, labels != PADDING_LABEL)
         return outputs.loss, decoded, labels
 
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+    def _save_model(self, output_dir: str | None, state_dict: dict | None) -> None:
+        """Write what the model's folder holds; not the optimizer."""
         super()._save(output_dir, state_dict)
+
+    def _load_best_weights(self) -> None:
+        """Give the model the weights of the best checkpoint."""
+        super()._load_best_model()
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        self._save_model(output_dir, state_dict)
         # A pickle, which transformers writes and never reads. What it says is in results.json.
         if self.args.should_save:
             folder = Path(output_dir or self.args.output_dir)
@@ -587,7 +595,7 @@ class PolyglotTrainer(Trainer):
 
     def _load_best_model(self) -> None:
         _check_whole(self.state.best_model_checkpoint)
-        super()._load_best_model()
+        self._load_best_weights()
         # The weights are now those of an earlier step, and so must be the state that is saved beside them.
         best = Path(self.state.best_model_checkpoint)
         if (best / ADAM_STATE_FILE).is_file():

@@ -26,6 +26,7 @@ from hf_polyglot.result_tables import (
     progress_table,
     results_table,
     selection_table,
+    sizes_table,
     systems_table,
 )
 from hf_polyglot.results import CHANGE_NOTHING_LEARNED, read_results
@@ -131,8 +132,8 @@ def test_evaluating_gives_the_scores_of_training(trained, tmp_path):
     assert set(scores) == {"swa", "average"}
 
 
-def evaluated(model, corpora, error_file):
-    return run("evaluate.py", "--model", model, "--corpora", *corpora, "--error_file", error_file)
+def evaluated(model, corpora, error_file, *options):
+    return run("evaluate.py", "--model", model, "--corpora", *corpora, "--error_file", error_file, *options)
 
 
 @pytest.mark.slow
@@ -304,6 +305,92 @@ def test_a_polyglot_model_continues_on_each_language_beside_monolingual_ones(tra
     assert "Weights are held that matter to 6 sentences of swa, spa." in one
     assert read_results(tmp_path / "swa")["arguments"]["ewc_strength"] == 10
     assert read_results(tmp_path / "swa")["adam_state"] is None
+
+
+ADAPTERS = """
+from hf_polyglot.inference.adapters import load_language_adapters
+from hf_polyglot.inference.tagging import tag_words
+from transformers import AutoTokenizer
+model = load_language_adapters("me/base", {language: f"me/tiny-{language}" for language in ("swa", "spa")})
+words = [["Amina", "alifika", "Dar", "es", "Salaam", "."]] * 3
+for of_one in tag_words(model, AutoTokenizer.from_pretrained("me/base"), words, languages=["swa", "spa", "deu"]):
+    print(*of_one.tags)
+"""
+
+
+@pytest.mark.slow
+def test_adapters_of_each_language_are_trained_pushed_evaluated_switched_and_merged(tmp_path):
+    base, adapters, merged = tmp_path / "base", tmp_path / "adapters", tmp_path / "merged"
+    corpora = [f"{language}={DEMO_FOLDER / language}" for language in ("swa", "spa")]
+    text = "Amina Bako alifika Dar es Salaam.\n"
+    with FakeHub() as hub:
+        environment = hub.environment(tmp_path / "home") | {"PYTHONPATH": str(ROOT)}
+        run(
+            "encoder_crf.py", "--corpora", *corpora, "--hidden_size", 16, *TRAINING, "--language_transitions", "true",
+            "--output_dir", base, "--push_to_hub", "true", "--hub_model_id", "me/base", env=environment,
+        )  # fmt: skip
+        common = ["--model", "me/base", "--use_cpu", "true", "--languages", "all", "--num_train_epochs", 2]
+        whole = run("continue_finetuning.py", *common, "--output_dir", tmp_path / "whole", env=environment)
+        output = run(
+            "continue_finetuning.py", *common, "--adapter", "lora", "--learning_rate", 1e-2, "--output_dir", adapters,
+            "--compare", tmp_path / "whole", "--push_to_hub", "true", "--hub_model_id", "me/tiny", env=environment,
+        )  # fmt: skip
+        files = {language: hub.files(f"me/tiny-{language}") for language in ("swa", "spa")}
+        switched = subprocess.run(
+            [sys.executable, "-c", ADAPTERS], capture_output=True, text=True, env=environment, cwd=tmp_path
+        )
+        card = re.findall(r"```python\n(.*?)```", files["swa"]["README.md"].decode(), flags=re.DOTALL)
+        by_card = subprocess.run(
+            [sys.executable, "-c", card[0]], capture_output=True, text=True, env=environment, cwd=tmp_path
+        )
+        run("merge_adapter.py", "--model", "me/tiny-swa", "--output_dir", merged, env=environment)
+
+    assert switched.returncode == 0, switched.stderr[-2000:]
+    assert by_card.returncode == 0, by_card.stderr[-2000:]
+    assert "me/base" in files["swa"]["README.md"].decode().split("---")[1]
+    for of_language in files.values():
+        assert {"adapter_config.json", "adapter_model.safetensors", "adam_state.safetensors", "results.json"} <= set(
+            of_language
+        )
+        assert not {"model.safetensors", "config.json"} & set(of_language)
+    results, continued = read_results(adapters), read_results(tmp_path / "whole")
+    assert sizes_table([continued, results]) in output
+    assert "Adam's state is carried" in output and "Adam's state is carried" in whole
+    assert results["size"]["bytes"] < continued["size"]["bytes"]
+    of_swahili = read_results(adapters / "swa")
+    weights = adapters / "swa" / "adapter_model.safetensors"
+    numbers = sum(tensor.numel() for tensor in load_file(weights).values())
+    assert of_swahili["size"] == {"trained_parameters": numbers, "bytes": weights.stat().st_size}
+    assert of_swahili["base_model_sha256"] == hashlib.sha256((base / "model.safetensors").read_bytes()).hexdigest()
+
+    # Here, the base lies in a folder.
+    base_model = ["--base_model", base]
+    together = evaluated(adapters, [DEMO_FOLDER / name for name in ("swa", "spa", "por")], tmp_path / "errors.json",
+                         *base_model)  # fmt: skip
+    assert "There is no adapter for por: read with the base alone." in together
+    errors = json.loads((tmp_path / "errors.json").read_text())["errors"]
+    for name, model, options in (("swa", adapters / "swa", base_model), ("swa", merged, []), ("por", base, [])):
+        evaluated(model, [DEMO_FOLDER / name], tmp_path / "error.json", *options)
+        assert json.loads((tmp_path / "error.json").read_text())["errors"] == {name: errors[name]}
+    predicted = [
+        run("predict.py", "--model", model, *options, stdin=text)
+        for model, options in (
+            (merged, ["--language", "swa"]),
+            (adapters / "swa", ["--language", "swa", *base_model]),
+            (adapters, ["--language", "swa", *base_model]),
+        )
+    ]
+    records = [json.loads(line) for line in predicted]
+    for record in records:
+        assert [entity["word"] for entity in record["entities"]] == [
+            entity["word"] for entity in records[0]["entities"]
+        ]
+    kept = read_results(merged)
+    assert kept["adapter"]["merged"] and kept["size"]["bytes"] == (merged / "model.safetensors").stat().st_size
+    assert "merged into its weights" in (merged / "README.md").read_text()
+    with pytest.raises(AssertionError, match=r"is an adapter; expected a whole model"):
+        run("continue_finetuning.py", "--model", adapters / "swa", "--language", "swa", "--use_cpu", "true",
+            "--output_dir", tmp_path / "again")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

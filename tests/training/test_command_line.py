@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from hf_polyglot.model_files import checked_model_name
 from hf_polyglot.models import ByteCRFConfig
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
-from hf_polyglot.training.command_line import checked_model_name, parse_recipe, print_error
+from hf_polyglot.training.command_line import parse_recipe, print_error
 from hf_polyglot.training.runs import train_over_seeds
 
 
