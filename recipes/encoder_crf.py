@@ -45,6 +45,7 @@ class EncoderCRFArguments(MonolingualArguments, EncoderArguments):
 def main(arguments: EncoderCRFArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
     corpora = load_recipe_corpora(arguments)
     training.print(corpora.report)
+    corpora.check_crf(arguments.use_crf)
     encoder = load_recipe_encoder(arguments, training, corpora)
 
     def train(corpora: RecipeCorpora, training: PolyglotTrainingArguments) -> dict[str, Any]:
@@ -56,6 +57,7 @@ def main(arguments: EncoderCRFArguments, training: PolyglotTrainingArguments) ->
             model = encoder.new_model(
                 EncoderCRFForTokenClassification,
                 corpora.labels,
+                label_scheme=corpora.label_scheme,
                 languages=list(corpora.train) if arguments.language_transitions else None,
                 **settings,
             )

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 import shlex
 import sys
 import traceback
@@ -146,6 +147,19 @@ def checked_model_name(name: str) -> str:
             f"{path.parent}."
         )
     return name
+
+
+def write_json(path: str, values: Any) -> None:
+    """
+    Write a file that people read too.
+
+    Args:
+        path (`str`):
+            The file.
+        values:
+            What JSON can hold.
+    """
+    Path(path).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _shorten_help(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:

@@ -71,6 +71,7 @@ def train_from_scratch(
             **{name: value for name, value in asdict(arguments).items() if name in config_class.__annotations__},
             **settings,
             vocab_size=len(tokenizer),
+            label_scheme=corpora.label_scheme,
             id2label=dict(enumerate(corpora.labels)),
             label2id={label: index for index, label in enumerate(corpora.labels)},
         )

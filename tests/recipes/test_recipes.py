@@ -33,6 +33,7 @@ from hf_polyglot.training.command_line import parse_recipe, with_preset
 from tests.fresh_process import run_program
 from tests.hub_server import FakeHub
 from tests.models.tiny_models import saved_encoder
+from tests.tiny_treebanks import write_treebanks
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.py"))
@@ -299,6 +300,110 @@ def test_a_polyglot_model_continues_on_each_language_beside_monolingual_ones(tra
     assert "Weights are held that matter to 6 sentences of swa, spa." in one
     assert read_results(tmp_path / "swa")["arguments"]["ewc_strength"] == 10
     assert read_results(tmp_path / "swa")["adam_state"] is None
+
+
+@pytest.fixture(scope="module")
+def trained_on_words(tmp_path_factory):
+    """Two treebanks and a model of their parts of speech, a third one tested on only."""
+    treebanks = write_treebanks(tmp_path_factory.mktemp("ud"), ("aa_one", "bb_two", "zz_zero"))
+    folder = tmp_path_factory.mktemp("runs") / "tiny-upos"
+    output = run(
+        "byte_crf.py", "--task", "upos", "--corpora", treebanks / "aa*", treebanks / "bb_two-ud",
+        "--zero_shot_corpora", treebanks / "zz*", *TINY, "--learning_rate", "1e-2", "--output_dir", folder,
+    )  # fmt: skip
+    return treebanks, folder, output
+
+
+@pytest.mark.slow
+def test_parts_of_speech_are_learnt_scored_and_carded_by_accuracy(trained_on_words):
+    _, folder, output = trained_on_words
+
+    results = read_results(folder)
+    card = (folder / "README.md").read_text()
+
+    assert results["arguments"]["task"] == "upos"
+    assert set(results["scores"]["test"]) == {
+        "aa_one", "bb_two", "zz_zero", "average", "average_source", "average_zero_shot"
+    }  # fmt: skip
+    assert all(set(scores) == {"accuracy"} for scores in results["scores"]["test"].values())
+    assert results_table(results) in output
+    assert "Accuracy on the test sets, in percent of the words." in card
+    assert "type: accuracy" in card
+    counts = read_sentence_counts(folder).counts  # which checks them against the results
+    assert counts["test"]["aa_one"].shape == (1, 7, 3)
+
+
+@pytest.mark.slow
+def test_parts_of_speech_are_evaluated_and_predicted_with_the_second_best(trained_on_words, tmp_path):
+    treebanks, folder, _ = trained_on_words
+    scored = ["--model", folder, "--corpora", treebanks / "aa_one-ud"]
+    tag = ["--model", folder, "--input", treebanks / "aa_one-ud-test.conllu"]
+
+    run("evaluate.py", *scored, "--output_file", tmp_path / "scores.json", "--sentence_counts", tmp_path / "counts")
+    run("evaluate.py", *scored, "--second_best_for", "NOUN", "--output_file", tmp_path / "without.json")
+    tagged = run("predict.py", *tag, "--output_format", "conll")
+    without = run("predict.py", *tag, "--second_best_for", "NOUN")
+
+    scores, without_nouns = (json.loads((tmp_path / name).read_text()) for name in ("scores.json", "without.json"))
+    test = read_results(folder)["scores"]["test"]
+    assert scores["aa_one"]["accuracy"] == pytest.approx(test["aa_one"]["accuracy"]["mean"])
+    assert without_nouns["aa_one"]["accuracy"] < scores["aa_one"]["accuracy"]
+    assert read_sentence_counts(tmp_path / "counts").counts["test"]["aa_one"].shape == (1, 7, 3)
+    words = [line.split("\t") for line in tagged.splitlines() if line]
+    assert [word for word, _ in words][:3] == ["amina", "sings", "!"]
+    assert {tag for _, tag in words} >= {"NOUN", "PUNCT"}
+    records = [json.loads(line) for line in without.splitlines()]
+    assert records[0]["words"] == ["amina", "sings", "!"]
+    assert not {tag for record in records for tag in record["tags"]} & {"NOUN"}
+    with pytest.raises(AssertionError, match=r"`error_file` is 'errors.json', and the model's task is 'upos'"):
+        run("evaluate.py", *scored, "--error_file", "errors.json")
+
+
+@pytest.mark.slow
+def test_models_of_parts_of_speech_are_continued(trained_on_words, tmp_path):
+    treebanks, folder, _ = trained_on_words
+    for path in treebanks.glob("bb_two*"):  # a class that the model does not know
+        changed = path.read_text().replace("INTJ", "SYM")
+        (tmp_path / path.name.replace("bb_two", "cc_three")).write_text(changed)
+    common = ["--model", folder, "--use_cpu", "true", "--num_train_epochs", 1]
+
+    run("continue_finetuning.py", *common, "--language", "bb_two", "--output_dir", tmp_path / "bb")
+    run(
+        "continue_finetuning.py", *common, "--language", "cc_three", "--corpora", tmp_path / "cc*",
+        "--output_dir", tmp_path / "cc",
+    )  # fmt: skip
+
+    before = read_results(tmp_path / "bb")["before"]["test"]["bb_two"]["accuracy"]["mean"]
+    assert before == pytest.approx(read_results(folder)["scores"]["test"]["bb_two"]["accuracy"]["mean"])
+    labels = json.loads((tmp_path / "cc" / "config.json").read_text())["id2label"]
+    assert list(labels.values()) == ["INTJ", "NOUN", "PUNCT", "VERB", "SYM"]
+    with pytest.raises(AssertionError, match=r"`task` is 'feats', and the model was trained for 'upos'"):
+        run("continue_finetuning.py", *common, "--language", "bb_two", "--task", "feats")
+
+
+@pytest.mark.slow
+def test_morphology_is_learnt_by_every_recipe_that_labels_words(trained_on_words, tmp_path):
+    treebanks, *_ = trained_on_words
+    common = ["--task", "feats", "--corpora", treebanks / "[ab]*", *TRAINING]
+    small = ["--embedding_size", 16, "--hidden_size", 16]
+    recipes = {
+        "byte_crf.py": [*small, "--unit_hidden_size", 16, "--use_crf", "false", "--monolingual", "true"],
+        "charner.py": small,
+        "encoder_crf.py": ["--use_crf", "false", "--num_hidden_layers", 0],
+        "slicer.py": ["--encoder", saved_encoder(tmp_path / "encoder"), "--compare_standard", "false"],
+    }
+
+    for recipe, sizes in recipes.items():
+        run(recipe, *common, *sizes, "--output_dir", tmp_path / recipe)
+
+        folder = tmp_path / recipe / ("slicer-h8" if recipe == "slicer.py" else "")
+        accuracy = read_results(folder)["scores"]["test"]["average"]["accuracy"]["mean"]
+        assert 0 < accuracy <= 100
+    table = run("evaluate.py", "--model", tmp_path / "byte_crf.py", "--corpora", treebanks / "[ab]*")
+    results = read_results(tmp_path / "byte_crf.py")
+    assert f"{results['scores']['test']['bb_two']['accuracy']['mean']:.2f}" in table
+    with pytest.raises(AssertionError, match=r"`task` is 'feats'; expected 'ner': Byte-to-Span"):
+        run("byte_to_span.py", *common)
 
 
 @pytest.fixture(scope="module")
