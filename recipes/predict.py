@@ -7,7 +7,7 @@ Tag raw text or column files with a trained model.
 
 Needs the folder or Hub id of a model of this package. Of raw text each line is one text. JSONL has an object per
 text, with its entities and their character offsets, or its words and their tags where every word has a class; CoNLL
-has a word and a tag per line. CoNLL-U has the lines of the input, with the tags in their column; of raw text, new ones.
+has a word and a tag per line. CoNLL-U has the lines of the input with the tags in their column; of raw text, new ones.
 """
 
 import json

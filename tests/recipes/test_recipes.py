@@ -21,6 +21,7 @@ from hf_polyglot.data.corpora import fingerprint, load_corpora
 from hf_polyglot.data.demo import DEMO_FOLDER
 from hf_polyglot.result_tables import (
     comparison_table,
+    conllu_table,
     differences_table,
     errors_table,
     progress_table,
@@ -255,6 +256,14 @@ def test_column_files_are_told_from_texts(name, text, expected, tmp_path):
 
 
 @pytest.mark.slow
+def test_entities_have_no_column_in_conllu(trained):
+    folder, *_ = trained
+
+    with pytest.raises(AssertionError, match=r"`output_format` is 'conllu', and the model finds entities"):
+        run("predict.py", "--model", folder, "--output_format", "conllu", stdin="Amina")
+
+
+@pytest.mark.slow
 def test_column_files_can_be_tagged(trained, tmp_path):
     folder, *_ = trained
     source = DEMO_FOLDER / "swa" / "test.txt"
@@ -357,6 +366,33 @@ def test_parts_of_speech_are_evaluated_and_predicted_with_the_second_best(traine
     assert not {tag for record in records for tag in record["tags"]} & {"NOUN"}
     with pytest.raises(AssertionError, match=r"`error_file` is 'errors.json', and the model's task is 'upos'"):
         run("evaluate.py", *scored, "--error_file", "errors.json")
+
+
+@pytest.mark.slow
+def test_predicted_conllu_is_scored_as_in_the_shared_task(trained_on_words, tmp_path):
+    treebanks, folder, _ = trained_on_words
+    gold = [treebanks / f"{name}-ud-test.conllu" for name in ("aa_one", "bb_two")]
+    system = [tmp_path / f"{index}.conllu" for index in range(2)]
+    predict = ["--model", folder, "--output_format", "conllu"]
+    for source, output in zip(gold, system, strict=True):
+        run("predict.py", *predict, "--input", source, "--output", output)
+    files = ["--gold_files", *gold, "--system_files", *system]
+
+    table = run("evaluate_conllu.py", *files, "--output_file", tmp_path / "scores.json")
+
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    test = read_results(folder)["scores"]["test"]
+    assert conllu_table(scores) in table
+    assert list(scores) == ["aa_one", "bb_two", "average"]
+    for treebank in ("aa_one", "bb_two"):
+        assert scores[treebank]["Words"]["f1"] == scores[treebank]["UFeats"]["f1"] == 100
+        assert scores[treebank]["UPOS"]["f1"] == pytest.approx(test[treebank]["accuracy"]["mean"])
+    with pytest.raises(AssertionError, match=r"There are 1 system files, and the gold files are of aa_one, bb_two"):
+        run("evaluate_conllu.py", *files[:-1])
+    raw = run("predict.py", *predict, stdin="amina sings!\n\noh\n")
+    assert [line.split("\t")[1::8] for line in raw.splitlines() if "\t" in line] == [
+        ["amina", "_"], ["sings", "SpaceAfter=No"], ["!", "_"], ["oh", "_"]
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
