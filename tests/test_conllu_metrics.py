@@ -110,6 +110,10 @@ def test_words_within_one_token_are_aligned_by_a_longest_common_subsequence(gold
         assert score.correct == max(map(len, subsequences(gold) & subsequences(system)))
 
 
+def test_case_does_not_matter_where_words_are_aligned_by_their_form():
+    assert word_score(["Ab A b"], ["Ab a B"]).correct == 2
+
+
 def conllu(*rows):
     """A file of one sentence, of rows of form, part of speech and features."""
     lines = [

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 NOUNS = ["amina", "bako", "chidi", "dada", "eze", "fela", "gani", "hadiza", "idris", "jummai"]
-VERBS = {"sings": ("Number=Sing", "VERB"), "ran": ("Tense=Past", "VERB"), "oh": ("_", "INTJ")}
+VERBS = {"sings": ("Number=Sing", "VERB"), "ran": ("Tense=Past", "VERB"), "oh": ("_", "X")}
 
 
 def conllu(num_sentences: int, first: int = 0) -> str:
