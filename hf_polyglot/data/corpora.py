@@ -435,7 +435,12 @@ def load_corpora(
         else:
             read[language], left_out = _read_data_set(language, str(source), reading)
             notes += [f"{language}: the split {split} of {source} is left out." for split in left_out]
-        for sentences, report in read[language].values():
+        for split, (sentences, report) in read[language].items():
+            if all(token == "_" for sentence in sentences for token in sentence.tokens):
+                notes.append(
+                    f"{language}: every word of {split} is `_`, as in treebanks that are given away without their "
+                    "text. Nothing can be learnt from it, and no score on it means anything; put the words in first."
+                )
             if task == "ner_tags":
                 _map_types(sentences, report, type_map, scheme)
             report.sentences = len(sentences)

@@ -170,3 +170,15 @@ def test_a_crf_with_thousands_of_labels_is_warned_of(tmp_path):
     many.check_crf(use_crf=False)
     with pytest.warns(UserWarning, match=r"A CRF with 501 labels has 251,001 transition scores.*--use_crf false"):
         many.check_crf(use_crf=True)
+
+
+def test_a_treebank_without_its_words_is_pointed_out(tmp_path):
+    folder = write_treebanks(tmp_path)
+    test = folder / "bb_two-ud-test.conllu"
+    test.write_text(re.sub(r"^([-0-9]+)\t\S+", r"\1\t_", test.read_text(), flags=re.MULTILINE))
+
+    notes = load_recipe_corpora(CorpusArguments(corpora=[f"{folder}/*"], task="upos")).report.notes
+
+    assert [note[: note.index(", as")] for note in notes if "every word" in note] == [
+        "bb_two: every word of test is `_`"
+    ]
