@@ -10,6 +10,9 @@ Importing the package registers its models with `AutoConfig`, `AutoModel`, `Auto
     hf_polyglot.analysis      tests of significance between two taggers, kinds of errors
     hf_polyglot.adapters      LoRA adapters of one base, one for each language
     hf_polyglot.span_metrics  exact-match precision, recall and F1 of spans
+    hf_polyglot.word_metrics  accuracy of the classes of words, such as parts of speech
+    hf_polyglot.conllu_metrics  scores of CoNLL-U files of any segmentation, as in the CoNLL 2018 shared task
+    hf_polyglot.tasks         entities, parts of speech or morphology: their columns and their scores
     hf_polyglot.results       results.json of a run
     hf_polyglot.sentence_counts  what each sentence contributes to them
     hf_polyglot.result_tables Markdown tables of runs, from their results.json

@@ -13,7 +13,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from hf_polyglot.result_tables import results_table, selection_table
-from hf_polyglot.results import check_results, languages_by_training, read_results
+from hf_polyglot.results import check_results, languages_by_training, main_metric, read_results
 
 # The first is where an installed wheel keeps its copy, the second the file itself, in a checkout.
 TEMPLATES = (
@@ -201,7 +201,7 @@ def _is_hub_id(name: str) -> bool:
 
 
 def _metric(results: Mapping[str, Any]) -> str:
-    return "f1" if "f1" in results["scores"]["test"][_tested_languages(results)[0]] else "accuracy"
+    return main_metric(results["scores"]["test"][_tested_languages(results)[0]])
 
 
 def _tested_languages(results: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from hf_polyglot.results import AVERAGES, languages_by_training
+from hf_polyglot.results import AVERAGES, languages_by_training, main_metric
 
 # What a comparison says nothing about, by what it covers.
 SCOPES = {
@@ -34,7 +34,7 @@ def results_table(results: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, s
     """
     if isinstance(results, Mapping):
         runs, columns = [results], [(results, metric) for metric in _metrics(results, split)]
-        titles = [{"f1": "F1"}.get(metric, metric.title()) for _, metric in columns]
+        titles = [_title(metric) for _, metric in columns]
     else:
         runs, columns = list(results), [(run, _metrics(run, split)[-1]) for run in results]
         titles = [run["name"] for run in runs]
@@ -271,19 +271,40 @@ def _mean_difference(
 
 def scores_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
     """
-    Markdown table of the scores of one model: precision, recall and F1 of each language, and the F1 of each type.
+    Markdown table of the scores of one model: precision, recall and F1 of each language, and the F1 of each type; or
+    the accuracy of each language.
 
     Args:
         scores (`Mapping[str, Mapping]`):
             As `scores_with_average` gives them, in percent.
     """
     types = sorted({name for language in scores.values() for name in language.get("by_type", {})})
-    rows = [["Language", "Precision", "Recall", "F1", *types]]
+    metrics = _columns(next(iter(scores.values())))
+    rows = [["Language", *map(_title, metrics), *types]]
     for language, numbers in scores.items():
         by_type = numbers.get("by_type", {})
         f1_of_types = [by_type.get(name, {}).get("f1") for name in types]
-        cells = [numbers["precision"], numbers["recall"], numbers["f1"], *f1_of_types]
+        cells = [*(numbers[metric] for metric in metrics), *f1_of_types]
         rows.append([language, *("–" if cell is None else f"{cell:.2f}" for cell in cells)])
+    return _markdown(rows)
+
+
+def conllu_table(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """
+    Markdown table of the F1 of each treebank, and of the accuracy of the tags of aligned words, in percent.
+
+    Args:
+        scores (`Mapping[str, Mapping[str, Mapping[str, float]]]`):
+            As `scores_with_macro_average` of `hf_polyglot.conllu_metrics` gives them.
+    """
+    metrics = list(next(iter(scores.values())))
+    tags = [metric for metric in metrics if "aligned_accuracy" in next(iter(scores.values()))[metric]]
+    rows = [["Treebank", *metrics, *(f"{metric} of aligned" for metric in tags)]]
+    for treebank, of_treebank in scores.items():
+        cells = [of_treebank[metric]["f1"] for metric in metrics]
+        cells += [of_treebank[metric]["aligned_accuracy"] for metric in tags]
+        name = f"**{treebank}**" if treebank in AVERAGES else treebank
+        rows.append([name, *(f"{cell:.2f}" for cell in cells)])
     return _markdown(rows)
 
 
@@ -366,7 +387,16 @@ def _metrics(run: Mapping[str, Any], split: str) -> list[str]:
     """Metrics worth a column, the most important last."""
     languages_by_training(run, split)
     present = next(iter(run["scores"][split].values()))
-    return ["precision", "recall", "f1"] if "f1" in present else ["accuracy"]
+    return _columns(present)
+
+
+def _title(metric: str) -> str:
+    return {"f1": "F1"}.get(metric, metric.title())
+
+
+def _columns(scores: Mapping[str, Any]) -> list[str]:
+    """Metrics worth a column, the most important last."""
+    return ["precision", "recall", "f1"] if main_metric(scores) == "f1" else ["accuracy"]
 
 
 def _training_sentences(runs: Sequence[Mapping[str, Any]], language: str) -> str:

@@ -262,6 +262,21 @@ def aggregate_scores(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return aggregated
 
 
+def main_metric(scores: Mapping[str, Any]) -> str:
+    """
+    The metric by which models are chosen and compared: F1 of a task with spans, accuracy of one without.
+
+    Args:
+        scores (`Mapping[str, Any]`):
+            Of one language, by metric.
+
+    Example:
+        >>> main_metric({"precision": 70.0, "recall": 60.0, "f1": 64.6}), main_metric({"accuracy": 91.0})
+        ('f1', 'accuracy')
+    """
+    return "f1" if "f1" in scores else "accuracy"
+
+
 def joined_results(
     runs: Mapping[str, Mapping[str, Any]], *, name: str, command: str, arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -350,7 +365,7 @@ def joined_seeds(runs: Sequence[Mapping[str, Any]], *, name: str, command: str) 
     best_seed, best = None, first
     if not first.get("one_model_per_language"):
         dev = scores["validation"].get("average_source", scores["validation"]["average"])
-        values = dev["f1" if "f1" in dev else "accuracy"]["values"]
+        values = dev[main_metric(dev)]["values"]
         best_seed = seeds[max(range(len(seeds)), key=values.__getitem__)]
         best = next(run for run in runs if best_seed in run["seeds"])
     joined = {

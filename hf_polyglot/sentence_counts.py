@@ -6,6 +6,7 @@ only, no text, so that it can be passed on where the corpus may not:
     name                 name of the run, as in results.json
     counts               {split: {language: {fingerprint, gold, predicted, correct}}}
 
+Of a task without spans, all words of a sentence count as gold and as predicted spans, so that F1 is accuracy.
 `fingerprint` is that of the data set in results.json. `gold` is a list with the number of gold spans of each sentence;
 `predicted` and `correct` are lists of such lists, one a run, in the order of the seeds of results.json.
 """
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from hf_polyglot.results import read_results, results_file
+from hf_polyglot.results import main_metric, read_results, results_file
 from hf_polyglot.span_metrics import f1_of_counts
 
 FILE_NAME = "sentence_counts.json"
@@ -217,7 +218,8 @@ def _check_agreement(sentence_counts: SentenceCounts, found: Path, results: dict
     """
     for split, of_split in sentence_counts.counts.items():
         for language, counts in of_split.items():
-            score = results["scores"].get(split, {}).get(language, {}).get("f1", {"mean": float("nan")})["mean"]
+            scores = results["scores"].get(split, {}).get(language, {})
+            score = scores.get(main_metric(scores), {"mean": float("nan")})["mean"]
             data_set = results["data"].get(language, {}).get(split, {"fingerprint": None})
             f1 = float(f1_of_counts(counts.sum(1)).mean())
             given = (sentence_counts.fingerprints[split][language], len(counts))

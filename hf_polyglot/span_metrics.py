@@ -17,7 +17,7 @@ Reference:
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from transformers import EvalPrediction
 
 MODES = ("conlleval", "strict")
-
-AVERAGED = ("precision", "recall", "f1", "macro_f1")
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,8 @@ class SpanScores:
             Number of spans that are both.
     """
 
+    AVERAGED: ClassVar[tuple[str, ...]] = ("precision", "recall", "f1", "macro_f1")
+
     precision: float
     recall: float
     f1: float
@@ -70,6 +70,24 @@ class SpanScores:
     gold: int
     predicted: int
     correct: int
+
+    def plain(self) -> dict[str, Any]:
+        """What `results["scores"]` keeps of them, in percent."""
+        by_type = {
+            entity_type: {key: numbers[key] for key in ("precision", "recall", "f1")}
+            for entity_type, numbers in self.by_type.items()
+        }
+        return {key: getattr(self, key) for key in self.AVERAGED} | {"by_type": by_type}
+
+
+class Scores(Protocol):
+    """Scores of a language, of spans or of words."""
+
+    AVERAGED: ClassVar[tuple[str, ...]]
+
+    def plain(self) -> dict[str, Any]:
+        """What `results["scores"]` keeps of them, in percent."""
+        ...
 
 
 def span_scores(
@@ -100,7 +118,7 @@ def span_scores(
         (50.0, 1)
     """
     _check_mode(mode)
-    _check_lengths(gold, predicted)
+    check_lengths(gold, predicted)
     counts = Counter[tuple[str, str]]()
     for gold_spans, predicted_spans in _spans_of_sentences(gold, predicted, scheme, mode):
         counts.update(("gold", entity_type) for *_, entity_type in gold_spans)
@@ -133,7 +151,7 @@ def sentence_span_counts(
         [[1, 1, 2], [0, 1, 0]]
     """
     _check_mode(mode)
-    _check_lengths(gold, predicted)
+    check_lengths(gold, predicted)
     return np.array([
         (len(gold_spans & predicted_spans), len(predicted_spans), len(gold_spans))
         for gold_spans, predicted_spans in _spans_of_sentences(gold, predicted, scheme, mode)
@@ -196,7 +214,7 @@ def span_scores_by_language(
         (100.0, 0.0)
     """
     _check_mode(mode)
-    _check_lengths(gold, predicted)
+    check_lengths(gold, predicted)
     if len(languages) != len(gold):
         raise ValueError(
             f"{len(gold)} sentences but {len(languages)} languages. Expected the language of each sentence, in order."
@@ -231,17 +249,19 @@ def with_stray_spans(
         >>> with_stray_spans(["B-PER"], ["O"], ["PER"])
         (['B-PER', 'O', 'O'], ['O', 'O', 'B-PER'])
     """
+    if not stray_types:
+        return list(gold), list(predicted)
     words = 2 * len(stray_types)
     spans = [(2 * index + 1, 2 * index + 2, entity_type) for index, entity_type in enumerate(stray_types)]
     return [*gold, *["O"] * words], [*predicted, *tags_from_spans(spans, words, scheme)]
 
 
-def average_scores(scores: Mapping[str, SpanScores]) -> dict[str, float]:
+def average_scores(scores: Mapping[str, Scores]) -> dict[str, float]:
     """
-    Unweighted mean over the languages of precision, recall, F1 and macro F1, in percent.
+    Unweighted mean over the languages of precision, recall, F1 and macro F1, in percent; or of the accuracy of words.
 
     Args:
-        scores (`Mapping[str, SpanScores]`):
+        scores (`Mapping[str, Scores]`):
             Scores of each language. For all sentences pooled, call `span_scores` on them instead.
 
     Raises:
@@ -254,15 +274,16 @@ def average_scores(scores: Mapping[str, SpanScores]) -> dict[str, float]:
     """
     if not scores:
         raise ValueError("No language to average over. Expected the scores of at least one; evaluate one first.")
-    return {key: float(np.mean([getattr(language, key) for language in scores.values()])) for key in AVERAGED}
+    keys = next(iter(scores.values())).AVERAGED
+    return {key: float(np.mean([getattr(language, key) for language in scores.values()])) for key in keys}
 
 
-def scores_with_average(scores: Mapping[str, SpanScores]) -> dict[str, dict[str, Any]]:
+def scores_with_average(scores: Mapping[str, Scores]) -> dict[str, dict[str, Any]]:
     """
     What one seed contributes to `results["scores"][split]`: plain numbers for each language and for `"average"`.
 
     Args:
-        scores (`Mapping[str, SpanScores]`):
+        scores (`Mapping[str, Scores]`):
             Scores of each language.
 
     Returns:
@@ -278,14 +299,9 @@ def scores_with_average(scores: Mapping[str, SpanScores]) -> dict[str, dict[str,
     """
     if "average" in scores:
         raise ValueError("A language is called `average`, which is the key of the mean. Give it another code.")
-    plain: dict[str, dict[str, Any]] = {}
-    for language, of_language in scores.items():
-        by_type = {
-            entity_type: {key: numbers[key] for key in ("precision", "recall", "f1")}
-            for entity_type, numbers in of_language.by_type.items()
-        }
-        plain[language] = {key: getattr(of_language, key) for key in AVERAGED} | {"by_type": by_type}
-    return plain | {"average": average_scores(scores)}
+    return {language: of_language.plain() for language, of_language in scores.items()} | {
+        "average": average_scores(scores)
+    }
 
 
 def span_f1(
@@ -323,7 +339,7 @@ def span_f1(
             [tags[ids].tolist() for ids in gold], [tags[ids].tolist() for ids in predicted], scheme=scheme, mode=mode
         )
         by_type = {f"{name}_f1": scores.by_type.get(name, {"f1": 0.0})["f1"] for name in entity_types}
-        return {key: getattr(scores, key) for key in AVERAGED} | by_type
+        return {key: getattr(scores, key) for key in SpanScores.AVERAGED} | by_type
 
     return compute_metrics
 
@@ -345,7 +361,7 @@ def token_accuracy(gold: Sequence[Sequence[Hashable]], predicted: Sequence[Seque
         >>> token_accuracy([["NOUN", "VERB"], ["NOUN", "PUNCT"]], [["NOUN", "NOUN"], ["NOUN", "PUNCT"]])
         75.0
     """
-    _check_lengths(gold, predicted)
+    check_lengths(gold, predicted)
     pairs = [pair for words in zip(gold, predicted, strict=True) for pair in zip(*words, strict=True)]
     return _percent(sum(right == guess for right, guess in pairs), len(pairs))
 
@@ -410,7 +426,19 @@ def _check_mode(mode: str) -> None:
         raise ValueError(f"Unknown mode `{mode}`. Expected one of {', '.join(MODES)}.")
 
 
-def _check_lengths(gold: Sequence[Sequence], predicted: Sequence[Sequence]) -> None:
+def check_lengths(gold: Sequence[Sequence], predicted: Sequence[Sequence]) -> None:
+    """
+    Refuse tags that are not of the same sentences.
+
+    Args:
+        gold (`Sequence[Sequence]`):
+            Tags of each sentence.
+        predicted (`Sequence[Sequence]`):
+            Tags of the same words.
+
+    Raises:
+        ValueError: if there is no sentence, or if there are more of the one than of the other.
+    """
     if not len(gold) and not len(predicted):
         raise ValueError("No sentence to score. Expected at least one; check the split that was read.")
     if len(gold) != len(predicted):
@@ -475,7 +503,7 @@ def _span_f1_metric() -> type:
 
         def _compute(self, predictions, references, scheme: str = "IOB2", mode: str = "conlleval") -> dict[str, Any]:
             scores = span_scores(references, predictions, scheme=scheme, mode=mode)
-            return {key: getattr(scores, key) for key in AVERAGED} | {"by_type": scores.by_type}
+            return {key: getattr(scores, key) for key in SpanScores.AVERAGED} | {"by_type": scores.by_type}
 
     # Looked up by these names when a process pickles the metric.
     SpanF1.__module__, SpanF1.__qualname__ = __name__, "SpanF1"

@@ -28,6 +28,9 @@ class ByteCRFArguments(SpellingArguments):
     num_unit_layers: int = field(default=2, metadata={"help": "Layers of the BiLSTM over bytes."})
     hidden_size: int = field(default=256, metadata={"help": "Width of one direction of the BiLSTM over words."})
     num_hidden_layers: int = field(default=1, metadata={"help": "Layers of the BiLSTM over words."})
+    use_crf: bool = field(
+        default=True, metadata={"help": "Decode the labels of a sentence jointly. false suits thousands of labels."}
+    )
     embedding_dropout: float = field(default=0.1, metadata={"help": "Dropout on the embeddings of bytes."})
     word_dropout: float = field(default=0.3, metadata={"help": "Dropout on word vectors."})
     sentence_dropout: float = field(default=0.3, metadata={"help": "Dropout before the emission scores."})
@@ -39,6 +42,7 @@ class ByteCRFArguments(SpellingArguments):
 def main(arguments: ByteCRFArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
     corpora = load_recipe_corpora(arguments)
     training.print(corpora.report)
+    corpora.check_crf(arguments.use_crf)
 
     def train(corpora: RecipeCorpora, training: PolyglotTrainingArguments) -> dict[str, Any]:
         languages = list(corpora.train) if arguments.language_transitions else None

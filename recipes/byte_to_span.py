@@ -49,6 +49,11 @@ class ByteToSpanArguments(MonolingualArguments, CorpusArguments):
 
 
 def main(arguments: ByteToSpanArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
+    if arguments.task != "ner":
+        raise ValueError(
+            f"`task` is {arguments.task!r}; expected 'ner': Byte-to-Span writes where entities begin and end, and no "
+            "class of every word. Use byte_crf.py."
+        )
     corpora = load_recipe_corpora(arguments)
     training.print(corpora.report)
 

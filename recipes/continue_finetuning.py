@@ -103,7 +103,7 @@ def load_languages(arguments: ContinueArguments, results: dict[str, Any]) -> Rec
     The corpora of the chosen languages, and no others read; their labels begin with the model's own.
 
     Raises:
-        ValueError: if no language is chosen, if there are zero-shot ones, or if the model has another tag scheme.
+        ValueError: if no language is chosen, or if there are zero-shot ones.
     """
     sources = named_sources(arguments.corpora)
     chosen = arguments.languages
@@ -118,12 +118,7 @@ def load_languages(arguments: ContinueArguments, results: dict[str, Any]) -> Rec
     if set(chosen) <= set(sources):
         arguments = replace(arguments, corpora=[f"{language}={sources[language]}" for language in chosen])
     config: Any = AutoConfig.from_pretrained(arguments.model)
-    if arguments.label_scheme != config.label_scheme:
-        raise ValueError(
-            f"`label_scheme` is {arguments.label_scheme}; expected {config.label_scheme}, which `{arguments.model}` "
-            "writes. Leave it out."
-        )
-    corpora = load_recipe_corpora(arguments, known_labels=labels_of(config))
+    corpora = load_recipe_corpora(arguments, scheme=config.label_scheme, known_labels=labels_of(config))
     return with_known_descriptions(corpora.of_languages([*corpora.train] if chosen == ["all"] else chosen), results)
 
 
@@ -149,7 +144,7 @@ def elastic_weights_of(
     most = arguments.ewc_sentences
     read = CorpusArguments(**known | {"max_train_sentences": most, "max_test_sentences": 1})
     config: Any = AutoConfig.from_pretrained(arguments.model)
-    corpora = load_recipe_corpora(read, known_labels=labels_of(config))
+    corpora = load_recipe_corpora(read, scheme=config.label_scheme, known_labels=labels_of(config))
     model = load_to_continue(arguments.model, labels_of(config), list(corpora.train))
     sentences = [row for dataset in corpora.train.values() for row in dataset]
     fisher = diagonal_fisher(

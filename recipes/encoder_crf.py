@@ -45,12 +45,14 @@ class EncoderCRFArguments(MonolingualArguments, EncoderArguments):
 def main(arguments: EncoderCRFArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
     corpora = load_recipe_corpora(arguments)
     training.print(corpora.report)
+    corpora.check_crf(arguments.use_crf)
     encoder = load_recipe_encoder(arguments, training, corpora)
 
     def train(corpora: RecipeCorpora, training: PolyglotTrainingArguments) -> dict[str, Any]:
         def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
             fields = EncoderCRFConfig.__annotations__
             settings = {name: value for name, value in asdict(arguments).items() if name in fields}
+            settings["label_scheme"] = corpora.label_scheme
             if arguments.num_concatenated_layers is None:
                 settings["num_concatenated_layers"] = min(4, encoder.num_layers)
             model = encoder.new_model(

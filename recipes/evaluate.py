@@ -1,5 +1,6 @@
 """
-Score a trained model on annotated files: precision, recall and F1 of spans, for each language and type.
+Score a trained model on annotated files: precision, recall and F1 of spans, for each language and type; of a model of
+parts of speech or morphology, accuracy of words.
 
     python recipes/evaluate.py --model runs/byte_crf --corpora ../shared/data/masakhaner1/*
 
@@ -7,7 +8,6 @@ Needs the folder or Hub id of a model or an adapter of this package, or the fold
 language, which are then used each on its own. Tests on the test split unless --split says otherwise.
 """
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,13 @@ from hf_polyglot.data.corpora import SPLIT_OF_NAME, fingerprint, load_corpora
 from hf_polyglot.inference.adapters import adapters_of_run, load_tagger
 from hf_polyglot.inference.tagging import tag_words
 from hf_polyglot.model_files import checked_model_name
-from hf_polyglot.models.label_scheme import types_of_labels, with_types_mapped
+from hf_polyglot.models.label_scheme import WORD_CLASSES, types_of_labels, with_types_mapped
 from hf_polyglot.result_tables import errors_table, scores_table
 from hf_polyglot.results import read_results
 from hf_polyglot.sentence_counts import SentenceCounts, write_sentence_counts
-from hf_polyglot.span_metrics import (
-    scores_with_average,
-    sentence_span_counts,
-    span_scores_by_language,
-    with_stray_spans,
-)
-from hf_polyglot.training.command_line import parse_recipe
+from hf_polyglot.span_metrics import scores_with_average, with_stray_spans
+from hf_polyglot.tasks import task_of
+from hf_polyglot.training.command_line import parse_recipe, write_json
 from hf_polyglot.training.publishing import model_folders
 from hf_polyglot.training.recipe_corpora import named_sources, parsed_type_map
 
@@ -56,6 +52,13 @@ class EvaluateArguments:
     mode: str = field(
         default="conlleval",
         metadata={"help": "How ill-formed tags are read.", "choices": ["conlleval", "strict"]},
+    )
+    second_best_for: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Classes of words that are passed over, such as X: where one comes out, the most probable other "
+            "one is taken."
+        },
     )
     batch_size: int = field(default=64, metadata={"help": "Sentences read at once."})
     output_file: str | None = field(default=None, metadata={"help": "JSON file for the scores."})
@@ -92,11 +95,6 @@ def models_of_run(model: str, languages: list[str]) -> dict[str, str]:
     return {language: below[language] for language in languages}
 
 
-def write_json(path: str, values: Any) -> None:
-    """Write a file that people read too."""
-    Path(path).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
 def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
     arguments = replace(arguments, split=SPLIT_OF_NAME.get(arguments.split, arguments.split))
     type_map = parsed_type_map(arguments.type_map)
@@ -106,15 +104,25 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
     model, tokenizer = load_tagger(loaded_from, arguments.base_model)
     model.to(Accelerator().device)
     scheme = model.config.label_scheme
-    loaded = load_corpora(sources, type_map=type_map, scheme=scheme)
+    task = task_of(scheme)
+    if arguments.error_file is not None and scheme in WORD_CLASSES:
+        raise ValueError(
+            f"`error_file` is {arguments.error_file!r}, and the model's task is {task.name!r}; expected entities, "
+            "whose errors are of several kinds. Leave it out."
+        )
+    loaded = load_corpora(
+        sources,
+        type_map=type_map,
+        scheme="IOB2" if scheme in WORD_CLASSES else scheme,
+        task=task.label_column,
+    )
     print(loaded.report)
     known = types_of_labels(model.config.id2label.values(), scheme)
-    unknown = set(types_of_labels(loaded.report.labels, scheme)).difference(known)
+    unknown = sorted(set(types_of_labels(loaded.report.labels, scheme)).difference(known))
     if unknown:
-        print(
-            f"The model knows no {', '.join(sorted(unknown))}: it cannot find these. --type_map {min(unknown)}=O "
-            f"ignores one."
-        )
+        ignored = "" if scheme in WORD_CLASSES else f" --type_map {unknown[0]}=O ignores one."
+        more = f" and {len(unknown) - 10:,} more" if len(unknown) > 10 else ""
+        print(f"The model knows no {', '.join(unknown[:10])}{more}: it cannot find these.{ignored}")
 
     gold, predicted, languages, num_words = [], [], [], []
     for language, splits in loaded.corpora.items():
@@ -125,21 +133,24 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
             model, tokenizer = load_tagger(loaded_from, arguments.base_model)
             model.to(Accelerator().device)
         dataset = splits[arguments.split]
-        tags = dataset.features["ner_tags"].feature.names
+        tags = dataset.features[task.label_column].feature.names
         tagged = tag_words(
-            model, tokenizer, dataset["tokens"][:], arguments.batch_size, languages=dataset["language"][:]
+            model,
+            tokenizer,
+            dataset["tokens"][:],
+            arguments.batch_size,
+            languages=dataset["language"][:],
+            second_best_for=arguments.second_best_for,
         )
-        for labels, sentence in zip(dataset["ner_tags"], tagged, strict=True):
-            found = with_types_mapped(sentence.tags, type_map, scheme)
+        for labels, sentence in zip(dataset[task.label_column], tagged, strict=True):
+            found = with_types_mapped(sentence.tags, type_map, scheme) if type_map else sentence.tags
             counted = with_stray_spans([tags[label] for label in labels], found, sentence.stray_types, scheme)
             gold.append(counted[0])
             predicted.append(counted[1])
             num_words.append(len(labels))
         languages += [language] * len(dataset)
 
-    scores = scores_with_average(
-        span_scores_by_language(gold, predicted, languages, scheme=scheme, mode=arguments.mode)
-    )
+    scores = scores_with_average(task.scores_by_language(gold, predicted, languages, scheme, arguments.mode))
     print(scores_table(scores))
     if arguments.error_file is not None:
         errors = {}
@@ -158,7 +169,7 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
     if arguments.output_file is not None:
         write_json(arguments.output_file, scores)
     if arguments.sentence_counts is not None:
-        counts = sentence_span_counts(gold, predicted, scheme=scheme, mode=arguments.mode)
+        counts = task.sentence_counts(gold, predicted, scheme, arguments.mode)
         of_languages = {language: counts[None, np.array(languages) == language] for language in loaded.corpora}
         fingerprints = {language: fingerprint(splits[arguments.split]) for language, splits in loaded.corpora.items()}
         write_sentence_counts(

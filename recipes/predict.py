@@ -3,10 +3,12 @@ Tag raw text or column files with a trained model.
 
     python recipes/predict.py --model runs/byte_crf --input letters.txt
     python recipes/predict.py --model runs/byte_crf --input test.conll --output_format conll
+    python recipes/predict.py --model runs/upos --input test.conllu --output_format conllu
 
 Needs the folder or Hub id of a model or an adapter of this package, or the folder of a run with an adapter for each
-language, one of which --language chooses. Of raw text each line is one text. JSONL has an object per
-text, with its entities and their character offsets; CoNLL has a word and a tag per line.
+language, one of which --language chooses. Of raw text each line is one text. JSONL has an object per text, with its
+entities and their character offsets, or its words and their tags where every word has a class; CoNLL has a word and a
+tag per line. CoNLL-U has the lines of the input with the tags in their column; of raw text, new ones.
 """
 
 import json
@@ -14,14 +16,17 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
+from typing import Any
 
 from transformers import pipeline
 
 import hf_polyglot.inference.pipeline  # registers the models and the task
 from hf_polyglot.data.conll import conll_lines, read_words
+from hf_polyglot.data.conllu import FORM, ConlluSentence, conllu_lines, read_conllu, sentence_of_text, with_tags
 from hf_polyglot.inference.adapters import LanguageAdapters, load_tagger
+from hf_polyglot.models.label_scheme import WORD_CLASSES
 from hf_polyglot.training.command_line import parse_recipe
 
 
@@ -45,7 +50,11 @@ class PredictArguments:
     output: str = field(default="-", metadata={"help": "File to write; - for standard output."})
     output_format: str = field(
         default="jsonl",
-        metadata={"help": "jsonl: entities with offsets. conll: words and tags.", "choices": ["jsonl", "conll"]},
+        metadata={
+            "help": "jsonl: entities with offsets. conll: words and tags. conllu: CoNLL-U, with the parts of speech "
+            "or the features in their column and all else as in the input.",
+            "choices": ["jsonl", "conll", "conllu"],
+        },
     )
     language: str | None = field(
         default=None, metadata={"help": "Language of the input, for models that tell languages apart."}
@@ -53,6 +62,13 @@ class PredictArguments:
     base_model: str | None = field(
         default=None,
         metadata={"help": "Of adapters: folder or Hub id of their base. Default: as it was called in their training."},
+    )
+    second_best_for: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Classes of words that are passed over, such as X: where one comes out, the most probable other "
+            "one is taken."
+        },
     )
     batch_size: int = field(default=32, metadata={"help": "Texts read at once."})
 
@@ -72,11 +88,23 @@ def is_column_file(path: str) -> bool:
     return len(words) > 1 and same_columns and all(TAGGED_WORD.fullmatch(line) for line in words)
 
 
+def source_of(arguments: PredictArguments) -> str:
+    """The path of the input, which can be read once if it is standard input."""
+    return "/dev/stdin" if arguments.input == "-" else arguments.input
+
+
+def analysed(reading: dict[str, Any], task: str, sentence: ConlluSentence | None) -> list[str]:
+    """Lines of CoNLL-U of one input: those of its sentence, or new ones of a text, with the tags in their column."""
+    if sentence is None:
+        offsets = [(word["start"], word["end"]) for word in reading["entities"]]
+        sentence = sentence_of_text(reading["text"], offsets)
+    return conllu_lines(with_tags(sentence, task, reading["tags"])) if sentence.rows else []
+
+
 def texts_or_words(arguments: PredictArguments) -> Iterator[str | list[str]]:
     """The lines of a text, or the words of each sentence of a column file."""
     if arguments.input_format == "conll":
-        source = "/dev/stdin" if arguments.input == "-" else arguments.input
-        yield from read_words(source, token_column=arguments.token_column)
+        yield from read_words(source_of(arguments), token_column=arguments.token_column)
     elif arguments.input == "-":
         yield from (line.rstrip("\r\n") for line in sys.stdin)
     else:
@@ -94,19 +122,33 @@ def main(arguments: PredictArguments) -> None:
         known = ", ".join(model.config.languages)
         print(f"Without --language, all is read with the base alone; there are adapters for {known}.", file=sys.stderr)
     tag = pipeline(hf_polyglot.inference.pipeline.TASK, model=model, tokenizer=tokenizer)
+    scheme = model.config.label_scheme
+    if arguments.output_format == "conllu" and scheme not in WORD_CLASSES:
+        raise ValueError(
+            "`output_format` is 'conllu', and the model finds entities, which have no column there; expected a model "
+            "of parts of speech or of morphology. Use conll."
+        )
     inputs = texts_or_words(arguments)
+    sentences: Iterator[ConlluSentence | None] = repeat(None)
+    if arguments.output_format == "conllu" and arguments.input_format == "conll":
+        of_file = read_conllu(source_of(arguments))
+        inputs, sentences = iter([[row.columns[FORM] for row in one.words] for one in of_file]), iter(of_file)
     settings = {
         "batch_size": arguments.batch_size,
         "is_split_into_words": arguments.input_format == "conll",
         "language": arguments.language,
+        "second_best_for": arguments.second_best_for,
     }
     with sys.stdout if arguments.output == "-" else Path(arguments.output).open("w", encoding="utf-8") as output:
         while batch := list(islice(inputs, 100 * arguments.batch_size)):
             for reading in tag.read(batch, **settings):
                 if arguments.output_format == "conll":
                     output.writelines(conll_lines(reading["words"], reading["tags"]))
+                elif arguments.output_format == "conllu":
+                    output.writelines(analysed(reading, scheme, next(sentences)))
                 else:
-                    record = {"text": reading["text"], "entities": reading["entities"]}
+                    kept = ("text", "words", "tags") if scheme in WORD_CLASSES else ("text", "entities")
+                    record = {name: reading[name] for name in kept}
                     output.write(json.dumps(record, ensure_ascii=False) + "\n")
 
 

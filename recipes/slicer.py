@@ -56,7 +56,7 @@ def main(arguments: SlicerArguments, training: PolyglotTrainingArguments) -> dic
             model = encoder.new_model(
                 SlicerForTokenClassification,
                 corpora.labels,
-                label_scheme=arguments.label_scheme,
+                label_scheme=corpora.label_scheme,
                 slice_width=slice_width,
                 train_classifier=arguments.train_classifier or slice_width is None,
                 classifier_dropout=arguments.classifier_dropout,

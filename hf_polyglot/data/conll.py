@@ -54,7 +54,17 @@ class ColumnFile:
     left_out: dict[str, Occurrences]
 
 
-def _read_lines(path: Path) -> list[str]:
+def read_lines(path: Path) -> list[str]:
+    """
+    The lines of a text file, without their ends.
+
+    Args:
+        path (`Path`):
+            A UTF-8 file.
+
+    Raises:
+        CorpusFormatError: if it is empty, is not UTF-8, or has a zero or a lone carriage return in a line.
+    """
     # Cut at line feeds alone: `str.splitlines` would also cut inside tokens.
     content = path.read_bytes()
     if not content.strip():
@@ -131,7 +141,7 @@ def _read(
     def place(line: int) -> str:
         return f"{path}:{line}"
 
-    lines = _read_lines(Path(path))
+    lines = read_lines(Path(path))
     layout = find_layout(
         lines, place, separator=separator, token_column=token_column, tag_column=tag_column, task=task
     )

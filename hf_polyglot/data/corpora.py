@@ -108,6 +108,28 @@ def _split_of(name: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
+def corpus_of_file(path: str | Path) -> Path | None:
+    """
+    What the names of a corpus's files begin with, where the files of several corpora share a folder.
+
+    Args:
+        path (`str` or `Path`):
+            One of the files.
+
+    Returns:
+        `Path`, None if the name does not end in a split and the ending of a column file.
+
+    Example:
+        >>> str(corpus_of_file("ud/ta_ttb-ud-train.conllu"))
+        'ud/ta_ttb-ud'
+    """
+    path = Path(path)
+    corpus, _, split = re.sub(r"[-_.](?=[^-_.]+$)", "/", path.stem).partition("/")
+    if path.suffix.lower() in COLUMN_FILES and corpus and split.lower() in SPLIT_OF_NAME:
+        return path.with_name(corpus)
+    return None
+
+
 def _candidates(language: str, source: Source) -> Iterator[tuple[str, Path]]:
     # Every split with its file. A split may come twice.
     if isinstance(source, Mapping):
@@ -127,6 +149,10 @@ def _candidates(language: str, source: Source) -> Iterator[tuple[str, Path]]:
             split = _split_of(path.name)
             if split and path.is_file() and (path.suffix.lower() in COLUMN_FILES or _split_of(path.suffix)):
                 yield split, path
+    elif Path(source).parent.is_dir():
+        for path in sorted(Path(source).parent.iterdir()):
+            if corpus_of_file(path) == Path(source) and path.is_file():
+                yield SPLIT_OF_NAME[re.split("[-_.]", path.stem)[-1].lower()], path
 
 
 def _files_of(language: str, source: Source) -> dict[str, Path]:
@@ -148,8 +174,8 @@ def _files_of(language: str, source: Source) -> dict[str, Path]:
     if not files and (isinstance(source, Mapping) or not (is_name or Path(source).is_dir())):
         raise FileNotFoundError(
             f"`{language}`: no split at {str(source)!r}. Expected a folder with train, dev and test files, a pattern "
-            "with {split}, a path for each split, or a Hub name such as owner/name:configuration. Correct the "
-            f"path; relative ones start at {Path.cwd()}."
+            "with {split}, what their names begin with, a path for each split, or a Hub name such as "
+            f"owner/name:configuration. Correct the path; relative ones start at {Path.cwd()}."
         )
     return {split: files[split] for split in SPLIT_NAMES if split in files}
 
@@ -360,8 +386,9 @@ def load_corpora(
     Args:
         sources (`Mapping[str, str | Path | Mapping[str, str | Path]]`):
             For each language, a folder that holds train, dev and test files (`train.txt`, `x-dev.iob2`, `eng.testa`),
-            a pattern with `{split}`, a mapping from split to path, or the name of a data set on the Hub, with its
-            configuration behind a colon (`unimelb-nlp/wikiann:en`). A folder of data files such as Parquet is read as
+            a pattern with `{split}`, what the names of its files begin with (`ud/ta_ttb-ud`), a mapping from split to
+            path, or the name of a data set on the Hub, with its configuration behind a colon
+            (`unimelb-nlp/wikiann:en`). A folder of data files such as Parquet is read as
             the Hub's data sets are, by `load_dataset`.
         type_map (`Mapping[str, str]`, *optional*):
             New names of entity types; `"O"` drops one.
@@ -408,7 +435,12 @@ def load_corpora(
         else:
             read[language], left_out = _read_data_set(language, str(source), reading)
             notes += [f"{language}: the split {split} of {source} is left out." for split in left_out]
-        for sentences, report in read[language].values():
+        for split, (sentences, report) in read[language].items():
+            if all(token == "_" for sentence in sentences for token in sentence.tokens):
+                notes.append(
+                    f"{language}: every word of {split} is `_`, as in treebanks that are given away without their "
+                    "text. Nothing can be learnt from it, and no score on it means anything; put the words in first."
+                )
             if task == "ner_tags":
                 _map_types(sentences, report, type_map, scheme)
             report.sentences = len(sentences)

@@ -73,7 +73,8 @@ class CorpusReport:
 
     def __str__(self) -> str:
         """The report as a table, a line for each kind of change, and the notes."""
-        shown = " ".join(self.labels[:40]) + " ..." * (len(self.labels) > 40)
+        most = 8 if self.task == "feats" else 40  # bundles are long, and there are thousands
+        shown = " ".join(self.labels[:most]) + " ..." * (len(self.labels) > most)
         return "\n".join([*self._table(), *self._changes(), *self.notes, f"{len(self.labels)} labels: {shown}"])
 
     def _table(self) -> list[str]:

@@ -1,7 +1,7 @@
 """The pipeline `polyglot-token-classification`: raw text or words in, entities with character offsets out."""
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -28,7 +28,8 @@ class PolyglotTokenClassificationPipeline(Pipeline):
     Takes a text, a list of texts, or an iterable of them; with `is_split_into_words=True`, a list of words or a
     list of such lists. `language="swa"` tells a model with transition scores for each language which one all of them
     are in. An entity is a dictionary with `entity_group`, `score`, `word`, `start`, `end` (so that `text[start:end] ==
-    word`), and `word_start` and `word_end`. Offsets into words count in `" ".join(words)`.
+    word`), and `word_start` and `word_end`. Offsets into words count in `" ".join(words)`. A model of parts of speech
+    or of morphology gives every word so, and takes `second_best_for=["X"]`, see [`tag_words`].
 
     Example:
         >>> from transformers import pipeline
@@ -44,18 +45,28 @@ class PolyglotTokenClassificationPipeline(Pipeline):
     _load_tokenizer = True
 
     def _sanitize_parameters(
-        self, is_split_into_words: bool | None = None, language: str | None = None, **unknown
+        self,
+        is_split_into_words: bool | None = None,
+        language: str | None = None,
+        second_best_for: Sequence[str] | None = None,
+        **unknown,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown:
             raise ValueError(
-                f"Unknown to this pipeline: {', '.join(sorted(unknown))}. It takes `is_split_into_words`, `language` "
-                "and `batch_size`."
+                f"Unknown to this pipeline: {', '.join(sorted(unknown))}. It takes `is_split_into_words`, "
+                "`language`, `second_best_for` and `batch_size`."
             )
-        given = {"is_split_into_words": is_split_into_words, "language": language}
+        given = {
+            "is_split_into_words": is_split_into_words, "language": language, "second_best_for": second_best_for
+        }  # fmt: skip
         return {name: value for name, value in given.items() if value is not None}, {}, {}
 
     def preprocess(
-        self, inputs: str | list[str], is_split_into_words: bool = False, language: str | None = None
+        self,
+        inputs: str | list[str],
+        is_split_into_words: bool = False,
+        language: str | None = None,
+        second_best_for: Sequence[str] = (),
     ) -> dict[str, Any]:
         """
         The words of an input and where they stand in its text.
@@ -67,22 +78,25 @@ class PolyglotTokenClassificationPipeline(Pipeline):
                 Which of the two.
             language (`str`, *optional*):
                 Its language.
+            second_best_for (`Sequence[str]`, *optional*):
+                Classes of words that are passed over, see [`tag_words`].
 
         Raises:
             ValueError: if it is the other of the two.
         """
+        settings = {"language": language, "second_best_for": second_best_for}
         if is_split_into_words:
             if isinstance(inputs, str) or not all(isinstance(word, str) for word in inputs):
                 raise ValueError(
                     f"{inputs!r:.80} is no list of words; expected one, as is_split_into_words=True says."
                 )
             reading = {"text": " ".join(inputs), "words": list(inputs), "offsets": joined_offsets(inputs)}
-            return reading | {"language": language}
+            return reading | settings
         if not isinstance(inputs, str):
             raise ValueError(f"{inputs!r:.80} is no text; expected a string, or words with is_split_into_words=True.")
         offsets = segment_words(inputs)
         words = [inputs[start:end] for start, end in offsets]
-        return {"text": inputs, "words": words, "offsets": offsets, "language": language}
+        return {"text": inputs, "words": words, "offsets": offsets} | settings
 
     def _forward(self, model_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         check_tagger(self.model)
@@ -96,7 +110,14 @@ class PolyglotTokenClassificationPipeline(Pipeline):
             ]
         sentences = [reading["words"] for reading in model_inputs]
         languages = [reading["language"] for reading in model_inputs]
-        tagged = tag_words(self.model, self.tokenizer, sentences, max(1, len(sentences)), languages)
+        tagged = tag_words(
+            self.model,
+            self.tokenizer,
+            sentences,
+            max(1, len(sentences)),
+            languages,
+            model_inputs[0]["second_best_for"] if model_inputs else (),
+        )
         return [reading | {"tagged": tags} for reading, tags in zip(model_inputs, tagged, strict=True)]
 
     def postprocess(self, model_outputs: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +149,7 @@ class PolyglotTokenClassificationPipeline(Pipeline):
             batch_size (`int`, *optional*):
                 Inputs read at once. Defaults to that of the pipeline, or 32.
             parameters:
-                `is_split_into_words`, `language`.
+                `is_split_into_words`, `language`, `second_best_for`.
 
         Returns:
             `list` of entities for one input; a list of such lists for a list of inputs; an iterator for any other
@@ -148,6 +169,7 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         batch_size: int | None = None,
         is_split_into_words: bool = False,
         language: str | None = None,
+        second_best_for: Sequence[str] = (),
     ) -> Iterator[dict[str, Any]]:
         """
         Text, words, tags and entities of each input, in their order, read batch by batch as they are asked for.
@@ -161,6 +183,8 @@ class PolyglotTokenClassificationPipeline(Pipeline):
                 Which of the two they are.
             language (`str`, *optional*):
                 Language of all of them.
+            second_best_for (`Sequence[str]`, *optional*):
+                Classes of words that are passed over, see [`tag_words`].
         """
         known = getattr(self.model.config, "languages", None)
         if language is not None and known is not None and language not in known:
@@ -173,7 +197,9 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         # and the windows of a long text are not.
         remaining = iter(inputs)
         size = batch_size or self._batch_size or 32
-        while batch := [self.preprocess(one, is_split_into_words, language) for one in islice(remaining, size)]:
+        while batch := [
+            self.preprocess(one, is_split_into_words, language, second_best_for) for one in islice(remaining, size)
+        ]:
             with self.device_placement():
                 yield from map(self.postprocess, self._forward(batch))
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import torch
 from tokenizers import Regex, pre_tokenizers
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from hf_polyglot.data.byte_segments import sentence_documents
 from hf_polyglot.data.collators import collator_for
-from hf_polyglot.models.label_scheme import spans_from_tags, tags_from_spans
+from hf_polyglot.models.label_scheme import WORD_CLASSES, labels_of, spans_from_tags, tags_from_spans
 from hf_polyglot.models.modeling_byte_to_span import ReadBytes
 from hf_polyglot.models.span_symbols import character_boundaries
 
@@ -129,6 +130,7 @@ def tag_words(
     sentences: Sequence[Sequence[str]],
     batch_size: int = 32,
     languages: Sequence[str | None] | None = None,
+    second_best_for: Sequence[str] = (),
 ) -> list[TaggedWords]:
     """
     The tags of sentences whose words are given, decoded as the model decodes (Viterbi for a CRF).
@@ -144,11 +146,15 @@ def tag_words(
             Sentences read at once; segments, by a model that reads such.
         languages (`Sequence[str]`, *optional*):
             Language of each sentence, for models that tell languages apart.
+        second_best_for (`Sequence[str]`, *optional*):
+            Classes of words that are passed over: where one of them, such as `X`, comes out, the word gets the most
+            probable of the others instead.
 
     Returns:
         `list` of [`TaggedWords`], in the order of `sentences`. A model that reads documents takes them for one.
     """
     check_tagger(model)
+    passed_over = _passed_over_labels(model.config, second_best_for)
     if model.input_form == "byte_segments":
         return _tag_words_of_documents(model, sentences, batch_size)
     collate = collator_for(model, tokenizer)
@@ -171,6 +177,8 @@ def tag_words(
         mask = torch.arange(int(lengths.max()), device=model.device) < lengths[:, None]  # (batch, words)
         labels = model.decode(outputs, mask)  # (batch, words)
         probabilities = model.label_probabilities(outputs, mask)  # (batch, words, labels)
+        if passed_over:
+            labels = _second_best(labels, probabilities, torch.tensor(passed_over, device=model.device))
         chosen = probabilities.gather(2, labels.clamp(min=0)[:, :, None]).squeeze(2)  # (batch, words)
         for index, ids, values in zip(indices, labels.tolist(), chosen.tolist(), strict=True):
             words = sentences[index]
@@ -181,6 +189,33 @@ def tag_words(
             )
     model.train(was_training)
     return tagged
+
+
+def _passed_over_labels(config: Any, second_best_for: Sequence[str]) -> list[int]:
+    """
+    Ids of the classes that are passed over.
+
+    Raises:
+        ValueError: if the model's labels are no classes of words, or do not have these, or only these.
+    """
+    if not second_best_for:
+        return []
+    labels = labels_of(config)
+    unknown = [name for name in second_best_for if name not in labels]
+    if config.label_scheme not in WORD_CLASSES or unknown or set(labels) <= set(second_best_for):
+        raise ValueError(
+            f"`second_best_for` is {', '.join(second_best_for)}, and the labels of the model, of scheme "
+            f"{config.label_scheme}, are {', '.join(labels[:20])}{' ...' * (len(labels) > 20)}. Expected some of "
+            "them, of a model whose labels are classes of words: an entity's tag means nothing without those "
+            "beside it. Leave it out, or correct it."
+        )
+    return [labels.index(name) for name in second_best_for]
+
+
+def _second_best(labels: Tensor, probabilities: Tensor, passed_over: Tensor) -> Tensor:
+    """Labels `(batch, words)` with the most probable other one where it is passed over."""
+    others = probabilities.index_fill(2, passed_over, -1).argmax(2)
+    return torch.where(torch.isin(labels, passed_over), others, labels)
 
 
 def _tag_words_of_documents(

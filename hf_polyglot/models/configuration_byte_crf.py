@@ -27,6 +27,9 @@ class ByteCRFConfig(PreTrainedConfig):
             Width of one direction of the BiLSTM over the words of a sentence.
         num_hidden_layers (`int`, *optional*, defaults to 1):
             Layers of the BiLSTM over the words of a sentence.
+        use_crf (`bool`, *optional*, defaults to `True`):
+            True decodes the labels of a sentence jointly. False takes the most probable label of each word, as suits
+            thousands of labels.
         max_units_per_word (`int`, *optional*, defaults to 64):
             Units kept of a longer word: its first and its last 32. 64 bytes are 21 Devanagari or Ethiopic letters.
         embedding_dropout (`float`, *optional*, defaults to 0.1):
@@ -37,7 +40,8 @@ class ByteCRFConfig(PreTrainedConfig):
             Probability of zeroing a feature of a word in its sentence, before the emission scores.
         label_scheme (`str`, *optional*, defaults to `"IOB2"`):
             Scheme of the labels, whose illegal transitions get probability 0: `"IOB1"`, `"IOB2"`, `"BIOES"`;
-            `"plain"` where any label may follow any other, as with parts of speech.
+            `"plain"`, where any label may follow any other; `"upos"` or `"feats"`, where each label is a class of its
+            word.
         languages (`list[str]`, *optional*):
             Languages with transition scores of their own; sentences of any other take their mean. By default, one set
             of transition scores serves all.
@@ -55,6 +59,7 @@ class ByteCRFConfig(PreTrainedConfig):
     num_unit_layers: int = 2
     hidden_size: int = 256
     num_hidden_layers: int = 1
+    use_crf: bool = True
     max_units_per_word: int = 64
     embedding_dropout: float | int = 0.1
     word_dropout: float | int = 0.3
@@ -73,7 +78,7 @@ class ByteCRFConfig(PreTrainedConfig):
                 raise ValueError(f"`{name}` is {getattr(self, name)}; expected a probability in [0, 1).")
 
     def validate_languages(self):
-        check_languages(self.languages)
+        check_languages(self.languages, use_crf=self.use_crf)
 
     def validate_sizes(self):
         for name in (

@@ -3,7 +3,7 @@
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from .label_scheme import labels_of, types_of_labels
+from .label_scheme import WORD_CLASSES, labels_of, types_of_labels
 from .span_symbols import GO, PADDING, STOP, SpanSymbols
 
 
@@ -82,6 +82,13 @@ class ByteToSpanConfig(PreTrainedConfig):
             raise ValueError(
                 f"`segment_overlap` is {self.segment_overlap}; expected 0 to {self.segment_bytes - 1}, less than "
                 "`segment_bytes`."
+            )
+
+    def validate_label_scheme(self):
+        if self.label_scheme in WORD_CLASSES:
+            raise ValueError(
+                f"`label_scheme` is {self.label_scheme!r}; expected a scheme of spans: Byte-to-Span writes where "
+                "entities begin and end, and no class of every word. Use a byte-CRF."
             )
 
     def validate_context(self):

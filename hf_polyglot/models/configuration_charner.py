@@ -36,7 +36,8 @@ class CharNERConfig(PreTrainedConfig):
             as the published code of Mueller et al. reads it. Without, they are one, as Kuru et al. read it. Decides
             how a trained model is decoded; training is the same.
         label_scheme (`str`, *optional*, defaults to `"IOB2"`):
-            Scheme of the labels: `"IOB1"`, `"IOB2"`, `"BIOES"`, or `"plain"` for bare types.
+            Scheme of the labels: `"IOB1"`, `"IOB2"`, `"BIOES"`, or `"plain"` for bare types;
+            `"upos"` or `"feats"` where each label is a class of its word.
 
     Reference:
         Mueller, Andrews and Dredze (2020), section 4.1, and their code, `ner/models/charner.py` of

@@ -32,7 +32,8 @@ class EncoderCRFConfig(PreTrainedConfig):
             Pieces that the encoder reads at once, special ones included. Longer sentences are read in overlapping
             windows.
         label_scheme (`str`, *optional*, defaults to `"IOB2"`):
-            Scheme of the labels, whose illegal transitions get probability 0 in the CRF.
+            Scheme of the labels, whose illegal transitions get probability 0 in the CRF; `"upos"` or `"feats"` where
+            each label is a class of its word.
         languages (`list[str]`, *optional*):
             Languages with transition scores of their own; sentences of any other take their mean. By default, one set
             of transition scores serves all.
@@ -77,12 +78,7 @@ class EncoderCRFConfig(PreTrainedConfig):
             )
 
     def validate_languages(self):
-        check_languages(self.languages)
-        if self.languages is not None and not self.use_crf:
-            raise ValueError(
-                f"`languages` is {self.languages} and `use_crf` is False; only a CRF has transition scores. Leave one "
-                "of them out."
-            )
+        check_languages(self.languages, use_crf=self.use_crf)
 
 
 EncoderCRFConfig.register_for_auto_class()

@@ -26,7 +26,7 @@ class SlicerConfig(PreTrainedConfig):
             Pieces that the encoder reads at once, special ones included. Longer sentences are read in overlapping
             windows.
         label_scheme (`str`, *optional*, defaults to `"IOB2"`):
-            Scheme of the labels.
+            Scheme of the labels; `"upos"` or `"feats"` where each label is a class of its word.
 
     Reference:
         Schmidt, Vulić and Glavaš (2022), section 2. https://aclanthology.org/2022.emnlp-main.740

@@ -1,5 +1,7 @@
 """What taggers with a CRF over their words share: its loss, its decoding, and the languages it tells apart.
 
+The CRF can be left out; then each word's label is the most probable one by itself.
+
 Axes:
     batch     sentences
     words     positions of the longest sentence in the batch
@@ -9,11 +11,11 @@ Axes:
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from .crf import LinearChainCRF
-from .label_scheme import labels_of, legal_transitions
+from .label_scheme import PADDING_LABEL, labels_of, legal_transitions
 
 
 @dataclass
@@ -30,9 +32,16 @@ class CRFTaggerOutput(TokenClassifierOutput):
 
 
 class CRFTagger:
-    """A `PreTrainedModel` with this beside it has the CRF `crf` over the words that its emission scores belong to."""
+    """
+    A `PreTrainedModel` with this beside it has the CRF `crf` over the words that its emission scores belong to, unless
+    `use_crf` of its configuration is False.
+    """
 
     crf: LinearChainCRF
+
+    @property
+    def _has_crf(self) -> bool:
+        return self.config.use_crf  # type: ignore[attr-defined]
 
     @staticmethod
     def crf_of(config) -> LinearChainCRF:
@@ -57,7 +66,8 @@ class CRFTagger:
         **others,
     ) -> CRFTaggerOutput:
         """
-        The output of `forward`, with the negative log-likelihood in nats per word as loss if there are labels.
+        The output of `forward`, with the negative log-likelihood in nats per word (without CRF, the cross-entropy) as
+        loss if there are labels.
 
         Args:
             emissions (`Tensor` of shape `(batch, words, labels)`):
@@ -75,16 +85,23 @@ class CRFTagger:
         """
         loss = None
         if labels is not None:
-            log_likelihood = self.crf.log_likelihood(emissions, labels, mask, language_ids)  # (batch,)
-            loss = -log_likelihood.sum() / (mask.sum() if num_items_in_batch is None else num_items_in_batch)
+            if self._has_crf:
+                total = -self.crf.log_likelihood(emissions, labels, mask, language_ids).sum()
+            else:
+                total = nn.functional.cross_entropy(emissions.float().mT, labels, reduction="sum")
+            loss = total / (mask.sum() if num_items_in_batch is None else num_items_in_batch)
         return CRFTaggerOutput(loss=loss, logits=emissions, language_ids=language_ids, **others)
 
     def decode(self, outputs: CRFTaggerOutput, mask: Tensor) -> Tensor:
-        """Label ids of the most probable path, `(batch, words)`, -100 on padding."""
+        """Label ids of the most probable path, or without CRF of each word; `(batch, words)`, -100 on padding."""
+        if not self._has_crf:
+            return outputs.logits.argmax(2).masked_fill(~mask, PADDING_LABEL)
         return self.crf.decode(outputs.logits, mask, outputs.language_ids)
 
     def label_probabilities(self, outputs: CRFTaggerOutput, mask: Tensor) -> Tensor:
         """Posterior probability of each label at each word, `(batch, words, labels)`; zero on padding."""
+        if not self._has_crf:
+            return outputs.logits.float().softmax(2) * mask[:, :, None]
         return self.crf.marginals(outputs.logits, mask, outputs.language_ids)
 
     def add_languages(self, languages: Sequence[str]) -> None:

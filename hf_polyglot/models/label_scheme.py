@@ -9,6 +9,9 @@ opens and what closes a span:
     BIOES   as IOB2, and `E-` closes; a span of one word is `S-`
     plain   bare types, `PER`; adjacent words of one type are one span
 
+Where every word has a class of its own, such as its part of speech, there is nothing to join and nothing outside. The
+labels of such a model, `upos` or `feats`, are these classes: any may follow any, and each word is a span by itself.
+
 Reference:
     Tjong Kim Sang and Veenstra (1999), who name IOB1 and IOB2. https://aclanthology.org/E99-1023
 """
@@ -20,15 +23,18 @@ from typing import Any
 PREFIXES = {"IOB1": "BI", "IOB2": "BI", "BIOES": "BIES", "plain": ""}
 SCHEMES: tuple[str, ...] = tuple(PREFIXES)
 
+# Labels that are classes of single words: universal parts of speech, and bundles of morphological features.
+WORD_CLASSES = ("upos", "feats")
+
 # What stands for a label where there is no word; torch's losses pass over it by default.
 PADDING_LABEL = -100
 
 Span = tuple[int, int, str]
 
 
-def _check_scheme(scheme: str) -> None:
-    if scheme not in PREFIXES:
-        raise ValueError(f"Unknown tag scheme `{scheme}`. Expected one of {', '.join(SCHEMES)}.")
+def _check_scheme(scheme: str, known: Sequence[str] = SCHEMES) -> None:
+    if scheme not in known:
+        raise ValueError(f"Unknown tag scheme `{scheme}`. Expected one of {', '.join(known)}.")
 
 
 def split_tag(tag: str) -> tuple[str, str]:
@@ -58,6 +64,8 @@ def split_tag(tag: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=4096)
 def _parts(tag: str, scheme: str) -> tuple[str, str]:
+    if scheme in WORD_CLASSES:
+        return "", tag
     if scheme == "plain":  # without a prefix
         return ("O", "") if tag == "O" else ("", tag)
     prefix, entity_type = split_tag(tag)
@@ -98,7 +106,7 @@ def spans_from_tags(tags: Sequence[str], scheme: str = "IOB2", *, strict: bool =
         tags (`Sequence[str]`):
             The tags of one sentence.
         scheme (`str`, *optional*, defaults to `"IOB2"`):
-            One of `SCHEMES`.
+            One of `SCHEMES`, or of `WORD_CLASSES`.
         strict (`bool`, *optional*, defaults to `False`):
             False reads as conlleval and as seqeval's default mode do: an `I-` behind `O` or behind another type opens
             a span. True counts only spans that are well-formed in `scheme`, as seqeval's `mode="strict"` does.
@@ -112,7 +120,9 @@ def spans_from_tags(tags: Sequence[str], scheme: str = "IOB2", *, strict: bool =
         >>> spans_from_tags(["I-PER", "O", "B-LOC", "I-LOC"], strict=True)
         [(2, 4, 'LOC')]
     """
-    _check_scheme(scheme)
+    _check_scheme(scheme, (*SCHEMES, *WORD_CLASSES))
+    if scheme in WORD_CLASSES:
+        return [(index, index + 1, tag) for index, tag in enumerate(tags)]
     outside = ("O", "")
     parts = [_parts(tag, scheme) for tag in tags] + [outside]
     spans = []
@@ -267,7 +277,7 @@ def types_of_labels(labels: Iterable[str], scheme: str) -> list[str]:
         labels (`Iterable[str]`):
             Tags of the scheme.
         scheme (`str`):
-            One of `SCHEMES`.
+            One of `SCHEMES`, or of `WORD_CLASSES`.
 
     Returns:
         `list[str]`
@@ -276,7 +286,7 @@ def types_of_labels(labels: Iterable[str], scheme: str) -> list[str]:
         >>> types_of_labels(["O", "B-LOC", "I-LOC", "B-PER"], "IOB2")
         ['LOC', 'PER']
     """
-    _check_scheme(scheme)
+    _check_scheme(scheme, (*SCHEMES, *WORD_CLASSES))
     return list(dict.fromkeys(kind for kind in (_parts(label, scheme)[1] for label in labels) if kind))
 
 
@@ -298,7 +308,7 @@ def legal_transitions(labels: Sequence[str], scheme: str) -> tuple[list[bool], l
         labels (`Sequence[str]`):
             The tag of each label id.
         scheme (`str`):
-            One of `SCHEMES`.
+            One of `SCHEMES`, or of `WORD_CLASSES`, which forbid nothing.
 
     Returns:
         `tuple[list[bool], list[list[bool]], list[bool]]`: `may_start` of shape `(labels,)`, `may_follow` of shape
@@ -308,7 +318,10 @@ def legal_transitions(labels: Sequence[str], scheme: str) -> tuple[list[bool], l
         >>> legal_transitions(["O", "B-PER", "I-PER"], "IOB2")
         ([True, True, False], [[True, True, False], [True, True, True], [True, True, True]], [True, True, True])
     """
-    _check_scheme(scheme)
+    _check_scheme(scheme, (*SCHEMES, *WORD_CLASSES))
+    if scheme in WORD_CLASSES:  # thousands of labels, whose pairs would take seconds
+        every = [True] * len(labels)
+        return every, [every] * len(labels), every
     parts = [_parts(label, scheme) for label in labels]
     outside = ("O", "")
     may_start = [_may_follow(outside, current, scheme) for current in parts]

@@ -113,7 +113,7 @@ class ByteCRFModel(ByteCRFPreTrainedModel):
 
 class ByteCRFForTokenClassification(CRFTagger, ByteCRFPreTrainedModel):
     """
-    [`ByteCRFModel`] with a linear-chain CRF over its words.
+    [`ByteCRFModel`] with a linear-chain CRF over its words, or without one.
 
     Reference:
         Mueller, Andrews and Dredze (2020), section 4.1. https://aclanthology.org/2020.acl-main.720
@@ -130,7 +130,8 @@ class ByteCRFForTokenClassification(CRFTagger, ByteCRFPreTrainedModel):
         self.byte_crf = ByteCRFModel(config)
         self.sentence_dropout = nn.Dropout(config.sentence_dropout)
         self.classifier = nn.Linear(2 * config.hidden_size, config.num_labels)
-        self.crf = self.crf_of(config)
+        if config.use_crf:
+            self.crf = self.crf_of(config)
         self.post_init()
 
     def forward(
@@ -161,8 +162,8 @@ class ByteCRFForTokenClassification(CRFTagger, ByteCRFPreTrainedModel):
                 Ignored; what transformers hands to every model.
 
         Returns:
-            [`CRFTaggerOutput`]: `loss` is the negative log-likelihood in nats per word; `logits` are emission scores
-            of shape `(batch, words, labels)`, to be read with `decode`, not with `argmax`.
+            [`CRFTaggerOutput`]: `loss` in nats per word is the negative log-likelihood, or without CRF the
+            cross-entropy; `logits` are emission scores of shape `(batch, words, labels)`, to be read with `decode`.
         """
         states = self.byte_crf(input_ids, word_indices).last_hidden_state
         emissions = self.classifier(self.sentence_dropout(states))  # (batch, words, labels)

@@ -20,7 +20,7 @@ from .configuration_charner import CharNERConfig
 from .label_scheme import PADDING_LABEL, labels_of
 from .recurrent import BiLSTM, initialise_for_lstm
 from .tokenization_bytes import NO_WORD, SpellingTokenizer
-from .unit_agreement import UnitAgreement, owning_words
+from .unit_agreement import new_agreement, owning_words
 
 
 @dataclass
@@ -114,7 +114,7 @@ class CharNERForTokenClassification(CharNERPreTrainedModel):
         # Saving notes the class that is saved, and no other; the base model is to load from the folder too.
         config.auto_map = {"AutoModel": "modeling_charner.CharNERModel"} | (getattr(config, "auto_map", None) or {})
         labels = labels_of(config)
-        self.agreement = UnitAgreement(labels, config.label_scheme, config.boundaries)
+        self.agreement = new_agreement(labels, config.label_scheme, config.boundaries)
         self.charner = CharNERModel(config)
         self.last_dropout = nn.Dropout(config.last_dropout)
         self.classifier = nn.Linear(2 * config.hidden_size, len(self.agreement.types))

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from .configuration_encoder_crf import EncoderCRFConfig
 from .crf import LinearChainCRF
 from .crf_tagger import CRFTagger, CRFTaggerOutput
-from .label_scheme import PADDING_LABEL
 from .piece_encoder import PieceEncoderModel, PieceEncoderPreTrainedModel, encode_by_length, new_encoder, vectors_at
 from .recurrent import BiLSTM, initialise_for_lstm
 
@@ -116,26 +115,7 @@ class EncoderCRFForTokenClassification(CRFTagger, EncoderCRFPreTrainedModel):
         if self.config.num_hidden_layers > 0:
             words = self.sentence_dropout(self.reading(words, mask))  # (batch, words, 2 * hidden)
         scores = self.classifier(words)  # (batch, words, labels)
-        if self.config.use_crf:
-            return self.crf_output(scores, mask, labels, language_ids, num_items_in_batch)
-
-        loss = None
-        if labels is not None:
-            losses = nn.functional.cross_entropy(scores.float().mT, labels, reduction="sum")
-            loss = losses / (mask.sum() if num_items_in_batch is None else num_items_in_batch)
-        return CRFTaggerOutput(loss=loss, logits=scores)
-
-    def decode(self, outputs: CRFTaggerOutput, mask: Tensor) -> Tensor:
-        """Label ids of the most probable path, or without CRF of each word; `(batch, words)`, -100 on padding."""
-        if self.config.use_crf:
-            return super().decode(outputs, mask)
-        return outputs.logits.argmax(2).masked_fill(~mask, PADDING_LABEL)
-
-    def label_probabilities(self, outputs: CRFTaggerOutput, mask: Tensor) -> Tensor:
-        """Posterior probability of each label at each word, `(batch, words, labels)`; zero on padding."""
-        if self.config.use_crf:
-            return super().label_probabilities(outputs, mask)
-        return outputs.logits.float().softmax(2) * mask[:, :, None]
+        return self.crf_output(scores, mask, labels, language_ids, num_items_in_batch)
 
 
 EncoderCRFModel.register_for_auto_class("AutoModel")

@@ -7,6 +7,9 @@ behind a word has the word's type or is `O`; behind a space of type `X` comes a 
 `O` any word. So a typing is a type for each word and, for two neighbours of one type, whether their space joins them.
 That is a chain over words, which is decoded here.
 
+Where the labels are classes of single words, such as parts of speech, no two words are joined: every space is `O`, and
+each word is decided by its own units.
+
 Axes:
     batch     sentences
     units     bytes or characters of the longest sentence in the batch, with the spaces between words
@@ -26,7 +29,15 @@ import torch
 from torch import Tensor
 
 from .crf import LinearChainCRF
-from .label_scheme import PADDING_LABEL, convert_tags, legal_transitions, spans_from_tags, split_tag, types_of_labels
+from .label_scheme import (
+    PADDING_LABEL,
+    WORD_CLASSES,
+    convert_tags,
+    legal_transitions,
+    spans_from_tags,
+    split_tag,
+    types_of_labels,
+)
 from .tokenization_bytes import NO_WORD, SPACE
 
 
@@ -149,7 +160,7 @@ class UnitAgreement:
         self, logits: Tensor, unit_words: Tensor, mask: Tensor, either: Callable[[Tensor, Tensor], Tensor]
     ) -> tuple[LinearChainCRF, Tensor]:
         """The chain over words and its emissions, `(batch, words, states)`; `either` adds up alternatives."""
-        log_probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(2)
+        log_probabilities = _log_probabilities(logits)
         is_space = unit_words == SPACE
         owners = owning_words(unit_words)
         words = _sums_by_word(log_probabilities, owners.masked_fill(is_space, NO_WORD), mask.shape[1])
@@ -168,6 +179,86 @@ class UnitAgreement:
             # needed.
             penalty[penalty < 0] = -torch.inf
         return chain, emissions
+
+
+class ClassAgreement:
+    """
+    As [`UnitAgreement`], of labels that are classes of single words: the way to the classes of their units, and back.
+
+    Args:
+        labels (`Sequence[str]`):
+            Classes, in the order of their ids.
+
+    Example:
+        >>> unit_words = torch.tensor([[0, 0, -2, 1]])
+        >>> ClassAgreement(["NOUN", "VERB"]).unit_types(torch.tensor([[0, 1]]), unit_words).tolist()
+        [[1, 1, 0, 2]]
+    """
+
+    def __init__(self, labels: Sequence[str]):
+        self.types = ["O", *labels]
+
+    def unit_types(self, labels: Tensor, unit_words: Tensor) -> Tensor:
+        """
+        The class of each unit's word, and `O` of each space; `(batch, units)`, -100 on padding.
+
+        Args:
+            labels (`LongTensor` of shape `(batch, words)`):
+                Label ids, -100 on padding.
+            unit_words (`LongTensor` of shape `(batch, units)`):
+                Index of each unit's word, -2 on the space between two words, -1 on padding.
+        """
+        owners = owning_words(unit_words)
+        types = labels.gather(1, owners.clamp(min=0)) + 1  # (batch, units)
+        is_padding = (owners == NO_WORD) | (types == PADDING_LABEL + 1)
+        return types.masked_fill(unit_words == SPACE, 0).masked_fill(is_padding, PADDING_LABEL)
+
+    def decode(self, logits: Tensor, unit_words: Tensor, mask: Tensor) -> Tensor:
+        """
+        The label of each word that its units together find most probable; `(batch, words)`, -100 on padding.
+
+        Args:
+            logits (`Tensor` of shape `(batch, units, types)`):
+                Unnormalised log-probabilities.
+            unit_words (`LongTensor` of shape `(batch, units)`):
+                Index of each unit's word, -2 on the space between two words, -1 on padding.
+            mask (`BoolTensor` of shape `(batch, words)`):
+                True on real words.
+        """
+        return self._scores(logits, unit_words, mask).argmax(2).masked_fill(~mask, PADDING_LABEL)
+
+    def label_probabilities(self, logits: Tensor, unit_words: Tensor, mask: Tensor) -> Tensor:
+        """
+        Probability of each label at each word, of shape `(batch, words, labels)`; zero on padding.
+
+        Args:
+            logits (`Tensor` of shape `(batch, units, types)`):
+                Unnormalised log-probabilities.
+            unit_words (`LongTensor` of shape `(batch, units)`):
+                Index of each unit's word, -2 on the space between two words, -1 on padding.
+            mask (`BoolTensor` of shape `(batch, words)`):
+                True on real words.
+        """
+        return self._scores(logits, unit_words, mask).softmax(2) * mask[:, :, None]
+
+    def _scores(self, logits: Tensor, unit_words: Tensor, mask: Tensor) -> Tensor:
+        """Summed log-probability of each label by the units of each word, `(batch, words, labels)`."""
+        return _sums_by_word(_log_probabilities(logits), unit_words.clamp(min=NO_WORD), mask.shape[1])[:, :, 1:]
+
+
+def new_agreement(labels: Sequence[str], scheme: str, boundaries: bool) -> UnitAgreement | ClassAgreement:
+    """
+    The way between labels of this scheme and the types of units.
+
+    Args:
+        labels (`Sequence[str]`):
+            In the order of their ids.
+        scheme (`str`):
+            Their scheme.
+        boundaries (`bool`):
+            As of [`UnitAgreement`]; without effect on classes of words, which are never joined.
+    """
+    return ClassAgreement(labels) if scheme in WORD_CLASSES else UnitAgreement(labels, scheme, boundaries)
 
 
 def owning_words(unit_words: Tensor) -> Tensor:
@@ -194,6 +285,10 @@ def _sums_by_word(values: Tensor, owners: Tensor, num_words: int) -> Tensor:
     index = owners.clamp(min=0)[:, :, None].expand_as(values)
     values = values.masked_fill((owners == NO_WORD)[:, :, None], 0)
     return values.new_zeros(len(values), num_words, values.shape[2]).scatter_add(1, index, values)
+
+
+def _log_probabilities(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(2)
 
 
 def _constant(values: list, like: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ from typing import Any
 
 from transformers import IntervalStrategy, TrainingArguments
 
+# Name of the mean over languages, whichever score it is of.
+AVERAGE = "average"
 SAMPLINGS = ("alpha", "uniform", "unimax", "dynamic")
 SELECTIONS = ("source_dev", "last", "average")
 
@@ -14,7 +16,8 @@ class PolyglotTrainingArguments(TrainingArguments):
     """
     transformers' [`TrainingArguments`] with languages.
 
-    Every epoch is evaluated and kept; the best one by the dev F1 averaged over languages is the model in the end.
+    Every epoch is evaluated and kept; the best one by the dev F1 (of tasks without spans, the accuracy) averaged over
+    languages is the model in the end.
     """
 
     sampling: str = field(
@@ -141,7 +144,11 @@ class PolyglotTrainingArguments(TrainingArguments):
         default=True, metadata={"help": "End with the checkpoint of the best metric_for_best_model, not the last one."}
     )
     metric_for_best_model: str | None = field(
-        default="average_f1", metadata={"help": "What the best checkpoint is best in. For one language, eval_swa_f1."}
+        default=AVERAGE,
+        metadata={
+            "help": "What the best checkpoint is best in. average: the dev F1, or the accuracy of words, averaged "
+            "over languages. For one language, eval_swa_f1."
+        },
     )
     hub_strategy: str = field(
         default="end", metadata={"help": "Must stay: the best model is pushed, and that is known in the end."}

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 import shlex
 import sys
 import traceback
@@ -122,6 +123,19 @@ def _is_refusal(trace: TracebackType | None) -> bool:
         return False
     file = Path(frames[-1].filename).absolute()
     return file.is_relative_to(PACKAGE) or file == Path(sys.argv[0]).absolute()
+
+
+def write_json(path: str, values: Any) -> None:
+    """
+    Write a file that people read too.
+
+    Args:
+        path (`str`):
+            The file.
+        values:
+            What JSON can hold.
+    """
+    Path(path).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _shorten_help(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:

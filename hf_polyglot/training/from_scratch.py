@@ -67,9 +67,9 @@ def train_from_scratch(
     config_class: Any = model_class.config_class
 
     def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
+        of_recipe = {name: value for name, value in asdict(arguments).items() if name in config_class.__annotations__}
         config = config_class(
-            **{name: value for name, value in asdict(arguments).items() if name in config_class.__annotations__},
-            **settings,
+            **of_recipe | settings | {"label_scheme": corpora.label_scheme},
             vocab_size=len(tokenizer),
             id2label=dict(enumerate(corpora.labels)),
             label2id={label: index for index, label in enumerate(corpora.labels)},

@@ -27,6 +27,8 @@ class LanguageSchedule:
             How often the whole run passes over all examples.
         evaluated (`Sequence[str]`):
             Languages whose dev scores are logged.
+        metric (`str`, *optional*, defaults to `"f1"`):
+            Name of these scores.
 
     Raises:
         ValueError: if sampling is dynamic and a training language is not evaluated, or if there is something wrong
@@ -34,8 +36,14 @@ class LanguageSchedule:
     """
 
     def __init__(
-        self, args: PolyglotTrainingArguments, sizes: Mapping[str, int], run_epochs: float, evaluated: Sequence[str]
+        self,
+        args: PolyglotTrainingArguments,
+        sizes: Mapping[str, int],
+        run_epochs: float,
+        evaluated: Sequence[str],
+        metric: str = "f1",
     ):
+        self.metric = metric
         if args.sampling == "unimax":
             self.fixed = unimax_probabilities(sizes, args.unimax_max_epochs, run_epochs)
         else:
@@ -48,7 +56,7 @@ class LanguageSchedule:
                     f"`sampling` is 'dynamic', and there is no dev F1 of {', '.join(missing)}; expected a data set of "
                     "every training language in `eval_dataset`, by name. Give them, or choose another sampling."
                 )
-            self.baselines = _baselines(args.dynamic_baselines, list(sizes))
+            self.baselines = _baselines(args.dynamic_baselines, list(sizes), metric)
 
     def probabilities(self, epoch: int, log_history: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """
@@ -61,17 +69,17 @@ class LanguageSchedule:
                 `trainer.state.log_history`. Only what was logged before the epoch began is looked at.
         """
         if self.strength:
-            names = {language: f"eval_{language}_f1" for language in self.fixed}
+            names = {language: f"eval_{language}_{self.metric}" for language in self.fixed}
             for entry in reversed(log_history):
-                if entry.get("epoch", 0) <= epoch and {"eval_average_f1", *names.values()} <= entry.keys():
-                    f1 = {language: entry[name] for language, name in names.items()}
-                    return dynamic_probabilities(self.fixed, f1, self.baselines, self.strength)
+                if entry.get("epoch", 0) <= epoch and {f"eval_average_{self.metric}", *names.values()} <= entry.keys():
+                    scores = {language: entry[name] for language, name in names.items()}
+                    return dynamic_probabilities(self.fixed, scores, self.baselines, self.strength)
         return self.fixed
 
 
-def _baselines(paths: Sequence[str], languages: Sequence[str]) -> dict[str, float]:
+def _baselines(paths: Sequence[str], languages: Sequence[str], metric: str) -> dict[str, float]:
     """
-    Dev F1 of each language in the results of earlier runs that were trained on it.
+    Dev F1 (or accuracy) of each language in the results of earlier runs that were trained on it.
 
     Raises:
         ValueError: if they have none of a language, or two, or one that is not positive.
@@ -84,16 +92,16 @@ def _baselines(paths: Sequence[str], languages: Sequence[str]) -> dict[str, floa
         trained_on, _ = languages_by_training(results, "validation")
         scores = results["scores"]["validation"]
         for language in trained_on:
-            if language not in languages or "f1" not in scores[language]:
+            if language not in languages or metric not in scores[language]:
                 continue
-            f1 = scores[language]["f1"]["mean"]
-            if language in baselines or f1 <= 0:
+            score = scores[language][metric]["mean"]
+            if language in baselines or score <= 0:
                 raise ValueError(
                     f"`dynamic_baselines` says that the dev F1 of {language} is "
-                    f"{' and '.join(str(value) for value in (baselines.get(language), f1) if value is not None)}; "
+                    f"{' and '.join(str(value) for value in (baselines.get(language), score) if value is not None)}; "
                     "expected one positive number for each language. Leave out all runs but one."
                 )
-            baselines[language] = f1
+            baselines[language] = score
     missing = [language for language in languages if language not in baselines]
     if missing:
         raise ValueError(

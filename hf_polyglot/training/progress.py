@@ -5,22 +5,27 @@ from collections.abc import Sequence
 from transformers import ProgressCallback
 from transformers.trainer_utils import has_length
 
+from hf_polyglot.tasks import TASKS, Task
+
 # Fewer batches are read before a bar could be.
 MIN_BATCHES_OF_BAR = 20
 
 
 class PolyglotProgressCallback(ProgressCallback):
     """
-    Progress bar that prints the loss and one F1 per language, where transformers prints every number it has.
+    Progress bar that prints the loss and one score per language, where transformers prints every number it has.
 
     Args:
         languages (`Sequence[str]`, *optional*):
             Those that are evaluated. The name of a score does not tell where its language ends and its type begins.
+        task ([`Task`], *optional*):
+            What is learnt; defaults to entities.
     """
 
-    def __init__(self, languages: Sequence[str] = ()):
+    def __init__(self, languages: Sequence[str] = (), task: Task = TASKS["ner"]):
         super().__init__()
         self.languages = languages
+        self.task = task
 
     def on_prediction_step(self, args, state, control, eval_dataloader=None, **kwargs):
         """Move the bar of an evaluation, which goes when it is full: each language has one."""
@@ -34,8 +39,10 @@ class PolyglotProgressCallback(ProgressCallback):
         """Print a log in one line."""
         if not state.is_world_process_zero or self.training_bar is None or not logs:
             return
-        if "eval_average_f1" in logs:
-            each = "  ".join(f"{language} {logs[f'eval_{language}_f1']:.1f}" for language in self.languages)
-            self.training_bar.write(f"epoch {state.epoch:g}  dev F1 {logs['eval_average_f1']:.2f}  ({each})")
+        metric = self.task.metric
+        if f"eval_average_{metric}" in logs:
+            each = "  ".join(f"{language} {logs[f'eval_{language}_{metric}']:.1f}" for language in self.languages)
+            average = f"dev {self.task.title} {logs[f'eval_average_{metric}']:.2f}"
+            self.training_bar.write(f"epoch {state.epoch:g}  {average}  ({each})")
         elif "loss" in logs:
             self.training_bar.write(f"epoch {state.epoch:g}  step {state.global_step}  loss {float(logs['loss']):.4f}")

@@ -1,6 +1,7 @@
 """The corpora of a recipe: which ones its command line names, and how they are loaded."""
 
 import glob
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,10 +10,20 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from hf_polyglot.data.corpora import HUB_NAME, CorpusReport, fingerprint, load_corpora
+from hf_polyglot.data.corpora import (
+    HUB_NAME,
+    CorpusReport,
+    corpus_of_file,
+    fingerprint,
+    load_corpora,
+)
 from hf_polyglot.data.demo import DEMO_FOLDER, SOURCE_LANGUAGES, ZERO_SHOT_LANGUAGES
-from hf_polyglot.models.label_scheme import SCHEMES
+from hf_polyglot.models.label_scheme import SCHEMES, WORD_CLASSES
 from hf_polyglot.results import AVERAGES
+from hf_polyglot.tasks import TASKS, task_of
+
+# Labels beyond which a CRF is slow: it reads every pair of them at every word.
+MANY_LABELS = 500
 
 
 @dataclass
@@ -23,8 +34,17 @@ class CorpusArguments:
         default_factory=list,
         metadata={
             "help": "Training corpora, each LANGUAGE=SOURCE, or a folder named after its language. A source is a "
-            "folder with train, dev and test files, a pattern with {split}, or a Hub id. A * in a folder's name is "
-            "expanded. Default: the embedded synthetic corpus."
+            "folder with train, dev and test files, a pattern with {split}, what the names of such files begin with "
+            "(ud/ta_ttb-ud), or a Hub id. A * in a folder's or file's name is expanded. Default: the embedded "
+            "synthetic corpus."
+        },
+    )
+    task: str = field(
+        default="ner",
+        metadata={
+            "help": "What is learnt. ner: entities. upos: parts of speech; feats: bundles of morphological features, "
+            "each a class; both of CoNLL-U.",
+            "choices": list(TASKS),
         },
     )
     zero_shot_corpora: list[str] = field(
@@ -53,7 +73,7 @@ class CorpusArguments:
     label_scheme: str = field(
         default="IOB2",
         metadata={
-            "help": "Tag scheme that the model learns and writes, whatever that of the sources.",
+            "help": "Tag scheme of entities that the model learns and writes, whatever that of the sources.",
             "choices": SCHEMES,
         },
     )
@@ -80,11 +100,11 @@ class CorpusArguments:
 
 def named_sources(given: Sequence[str]) -> dict[str, str]:
     """
-    Source of each language, from `LANGUAGE=SOURCE` or the name of a folder.
+    Source of each language, from `LANGUAGE=SOURCE`, or from the name of a folder or of the files of a treebank.
 
     Args:
         given (`Sequence[str]`):
-            As on the command line.
+            As on the command line. Of the files of one corpus, several may be given.
 
     Raises:
         ValueError: if a language is named twice, or has no name: a pattern matches no folder, or a source is none.
@@ -99,13 +119,13 @@ def named_sources(given: Sequence[str]) -> dict[str, str]:
         if "/" in language:  # the "=" is part of a path
             language, equals, path = source, "", ""
         for folder in [path] if equals else _expanded(source):
-            name = language if equals else Path(folder).resolve().name
-            if not equals and not Path(folder).is_dir():
+            name = language if equals else Path(folder).resolve().name.removesuffix("-ud")
+            if not equals and not (Path(folder).is_dir() or _begins_file_names(folder)):
                 raise ValueError(
                     f"{source!r} is no folder, which would give its name to a language. Correct the path, or give "
                     f"LANGUAGE=SOURCE, as swa={source}."
                 )
-            if name in sources:
+            if sources.get(name, folder) != folder:
                 raise ValueError(
                     f"The language {name!r} has two corpora, {sources[name]} and {folder}. Leave one out."
                 )
@@ -115,18 +135,32 @@ def named_sources(given: Sequence[str]) -> dict[str, str]:
 
 def _expanded(pattern: str) -> list[str]:
     """
-    The folders that a pattern matches, in order; anything without `*` as it is.
+    The folders and the corpora of files that a pattern matches, in order; anything without `*` as it is.
 
     Raises:
         ValueError: if it matches none.
     """
     if "*" not in pattern:
-        return [pattern]
+        return [_corpus_of(pattern) or pattern]
     matches = glob.glob(pattern)  # noqa: PTH207 (absolute and relative patterns alike)
-    folders = sorted(path for path in matches if Path(path).is_dir())
-    if not folders:
-        raise ValueError(f"No folder matches {pattern!r}. A corpus is a folder with train, dev and test files.")
-    return folders
+    corpora = {path if Path(path).is_dir() else _corpus_of(path) for path in matches} - {None}
+    if not corpora:
+        raise ValueError(
+            f"No folder matches {pattern!r}, and no file with a split in its name. A corpus is a folder with train, "
+            "dev and test files, or files such as ta_ttb-ud-train.conllu."
+        )
+    return sorted(map(str, corpora))
+
+
+def _corpus_of(path: str) -> str | None:
+    """What the names of a corpus's files begin with, if this is one of them."""
+    corpus = corpus_of_file(path) if Path(path).is_file() else None
+    return None if corpus is None else str(corpus)
+
+
+def _begins_file_names(path: str) -> bool:
+    folder = Path(path).parent
+    return folder.is_dir() and any(corpus_of_file(file) == Path(path) for file in folder.iterdir())
 
 
 def parsed_type_map(given: Sequence[str]) -> dict[str, str]:
@@ -167,6 +201,8 @@ class RecipeCorpora:
             Languages that are tested on only.
         labels (`list[str]`):
             Tags, in the order of their ids.
+        label_scheme (`str`):
+            Their scheme.
         report ([`CorpusReport`]):
             What was read, mapped, repaired and left out.
         is_demo (`bool`):
@@ -179,6 +215,7 @@ class RecipeCorpora:
     evaluation: dict[str, dict[str, Dataset]]
     zero_shot_languages: list[str]
     labels: list[str]
+    label_scheme: str
     report: CorpusReport
     is_demo: bool
     descriptions: dict[str, dict[str, str]]
@@ -217,6 +254,22 @@ class RecipeCorpora:
             descriptions=chosen(self.descriptions),
         )
 
+    def check_crf(self, use_crf: bool) -> None:
+        """
+        Warn of a CRF with so many labels that its transitions cost more than all else.
+
+        Args:
+            use_crf (`bool`):
+                Whether there is to be one.
+        """
+        if use_crf and len(self.labels) > MANY_LABELS:
+            warnings.warn(
+                f"A CRF with {len(self.labels):,} labels has {len(self.labels) ** 2:,} transition scores. On one CPU "
+                "core, a batch of 16 sentences of 20 words takes it 0.4 s with 1,000 labels and 5 s with 3,400, where "
+                "a classifier of single words takes less than 0.04 s. Give --use_crf false.",
+                stacklevel=2,
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """Sentences and fingerprint of each data set, as `results.json` keeps them."""
         splits = {"train": self.train, **self.evaluation}
@@ -232,19 +285,42 @@ class RecipeCorpora:
         }
 
 
-def load_recipe_corpora(arguments: CorpusArguments, known_labels: Sequence[str] = ()) -> RecipeCorpora:
+def load_recipe_corpora(
+    arguments: CorpusArguments, scheme: str | None = None, known_labels: Sequence[str] = ()
+) -> RecipeCorpora:
     """
     The corpora that a command line names.
 
     Args:
         arguments ([`CorpusArguments`]):
             From the command line.
+        scheme (`str`, *optional*):
+            Scheme of the labels, of a model that there is. Defaults to `label_scheme` for entities.
         known_labels (`Sequence[str]`, *optional*):
             Labels that come first, see [`load_corpora`].
 
     Raises:
-        ValueError: if a language is both trained on and zero-shot, or a corpus lacks a split that is needed.
+        ValueError: if a language is both trained on and zero-shot, if a corpus lacks a split that is needed, if the
+            embedded corpus lacks the task, or if the scheme is that of another task.
     """
+    task = TASKS[arguments.task]
+    asked_for = arguments.label_scheme if task is TASKS["ner"] else task.name
+    scheme = scheme or asked_for
+    if task_of(scheme) is not task:
+        raise ValueError(
+            f"`task` is {task.name!r}, and the model was trained for {task_of(scheme).name!r}. Expected its own task; "
+            "leave `task` out, or train another model."
+        )
+    if scheme != asked_for:
+        raise ValueError(
+            f"`label_scheme` is {asked_for!r}, and the model writes {scheme}; expected its own scheme. Leave "
+            "`label_scheme` out, or train another model."
+        )
+    if task is not TASKS["ner"] and not arguments.corpora:
+        raise ValueError(
+            f"`task` is {task.name!r}, and no corpus is given; the embedded one has entities only. Give treebanks in "
+            "CoNLL-U with --corpora, such as 'ud/*' or tam=ud/ta_ttb-ud."
+        )
     is_demo = not arguments.corpora
     demo = {language: str(DEMO_FOLDER / language) for language in (*SOURCE_LANGUAGES, *ZERO_SHOT_LANGUAGES)}
     training = (
@@ -271,14 +347,18 @@ def load_recipe_corpora(arguments: CorpusArguments, known_labels: Sequence[str] 
         token_column=_column(arguments.token_column),
         tag_column=_column(arguments.tag_column),
         source_scheme=arguments.source_scheme,
-        scheme=arguments.label_scheme,
+        scheme="IOB2" if scheme in WORD_CLASSES else scheme,
+        task=task.label_column,
         known_labels=known_labels,
     )
     for language in training | zero_shot:
         needed = ("train", "validation", "test") if language in training else ("test",)
         missing = [split for split in needed if split not in loaded.corpora[language]]
         if missing:
-            raise ValueError(f"The corpus of {language} has no {' and no '.join(missing)} split. Add the file.")
+            raise ValueError(
+                f"The corpus of {language} has no {' and no '.join(missing)} split. Add the file, or leave the corpus "
+                "out; with a test split, it can be one of the `zero_shot_corpora`."
+            )
     languages = training | zero_shot
     if is_demo:
         source, licence = "the synthetic corpus embedded in hf_polyglot", "Apache-2.0"
@@ -295,24 +375,47 @@ def load_recipe_corpora(arguments: CorpusArguments, known_labels: Sequence[str] 
                 loaded.report.notes.append(
                     f"{language}: {most:,} sentences are drawn from {split}, and no others read."
                 )
+    train = {
+        language: _drawn(loaded.corpora[language]["train"], arguments.max_train_sentences) for language in training
+    }
+    evaluation = {
+        split: {
+            language: _drawn(splits[split], arguments.max_test_sentences)
+            for language, splits in loaded.corpora.items()
+            if split in splits
+        }
+        for split in ("validation", "test")
+    }
+    if scheme in WORD_CLASSES:
+        loaded.report.notes += _unseen_labels(train, evaluation, task.label_column, len(loaded.report.labels))
     return RecipeCorpora(
-        train={
-            language: _drawn(loaded.corpora[language]["train"], arguments.max_train_sentences) for language in training
-        },
-        evaluation={
-            split: {
-                language: _drawn(splits[split], arguments.max_test_sentences)
-                for language, splits in loaded.corpora.items()
-                if split in splits
-            }
-            for split in ("validation", "test")
-        },
+        train=train,
+        evaluation=evaluation,
         zero_shot_languages=list(zero_shot),
         labels=loaded.report.labels,
+        label_scheme=scheme,
         report=loaded.report,
         is_demo=is_demo,
         descriptions=descriptions,
     )
+
+
+def _unseen_labels(
+    train: Mapping[str, Dataset], evaluation: Mapping[str, Mapping[str, Dataset]], column: str, num_labels: int
+) -> list[str]:
+    """Notes on words whose class no training sentence has, which no model can learn."""
+
+    def counts(dataset: Dataset) -> np.ndarray:
+        return np.bincount(np.concatenate([*dataset[column], []]).astype(int), minlength=num_labels)
+
+    is_unseen = sum(counts(dataset) for dataset in train.values()) == 0
+    return [
+        f"{language}: {unseen.sum():,} words of {split} have one of {np.count_nonzero(unseen):,} labels that no "
+        "training sentence has. They are kept, and count as errors."
+        for split, datasets in evaluation.items()
+        for language, dataset in datasets.items()
+        if (unseen := counts(dataset)[is_unseen]).any()
+    ]
 
 
 def _descriptions(

@@ -12,13 +12,8 @@ import torch
 from transformers import set_seed
 
 from hf_polyglot.models.label_scheme import PADDING_LABEL
-from hf_polyglot.results import aggregate_scores, peak_memory_bytes
-from hf_polyglot.span_metrics import (
-    average_scores,
-    scores_with_average,
-    sentence_span_counts,
-    span_scores_by_language,
-)
+from hf_polyglot.results import aggregate_scores, main_metric, peak_memory_bytes
+from hf_polyglot.span_metrics import average_scores, scores_with_average
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.model_selection import compare_selection, selection_over_seeds
 from hf_polyglot.training.trainer import PolyglotTrainer
@@ -35,7 +30,7 @@ class SeedRuns:
         seeds (`list[int]`):
             The seeds.
         best_seed (`int`):
-            The one with the best average dev F1, whose model is kept.
+            The one with the best average dev F1 (or accuracy), whose model is kept.
         sentence_counts (`dict[str, dict[str, np.ndarray]]`):
             `{split: {language: counts}}`: numbers of correct, predicted and gold spans of each sentence, of shape
             `(runs, sentences, 3)`, the runs in the order of the seeds.
@@ -67,7 +62,8 @@ def score_corpora(
     trainer: PolyglotTrainer, datasets: Mapping[str, Any], zero_shot_languages: Sequence[str] = ()
 ) -> tuple[dict[str, dict[str, Any]], dict[str, np.ndarray]]:
     """
-    Exact-match span scores of each language and their average, in percent, and what each sentence contributes.
+    Scores of each language and their average, in percent, and what each sentence contributes: of exactly matched
+    spans, or of words where these have classes.
 
     Args:
         trainer ([`PolyglotTrainer`]):
@@ -91,13 +87,13 @@ def score_corpora(
             gold.append([config.id2label[label] for label in gold_ids[is_word].tolist()])
             predicted.append([config.id2label[label] for label in predicted_ids[is_word].tolist()])
             languages.append(language)
-    by_language = span_scores_by_language(gold, predicted, languages, scheme=config.label_scheme)
+    by_language = trainer.task.scores_by_language(gold, predicted, languages, config.label_scheme)
     scores = scores_with_average(by_language)
     unseen = {language: by_language[language] for language in by_language if language in zero_shot_languages}
     seen = {language: by_language[language] for language in by_language if language not in zero_shot_languages}
     if seen and unseen:
         scores |= {"average_source": average_scores(seen), "average_zero_shot": average_scores(unseen)}
-    counts = sentence_span_counts(gold, predicted, scheme=config.label_scheme)  # (sentences, 3)
+    counts = trainer.task.sentence_counts(gold, predicted, config.label_scheme)  # (sentences, 3)
     return scores, {language: counts[np.array(languages) == language] for language in datasets}
 
 
@@ -145,7 +141,7 @@ def train_over_seeds(
     drawn: list[dict[str, int]] = []
     selections: list[dict[str, dict[str, Any]]] = []
     seconds_before = 0.0
-    best_f1, best_seed = -1.0, seeds[0]
+    best_score, best_seed = -1.0, seeds[0]
     best_trainer: PolyglotTrainer
     for seed in seeds:
         arguments = copy.copy(training)
@@ -167,9 +163,10 @@ def train_over_seeds(
             scores[split].append(scores_of_seed)
             counts[split].append(counts_of_seed)
         dev = scores["validation"][-1]
-        dev_f1 = dev.get("average_source", dev["average"])["f1"]
-        if dev_f1 > best_f1:
-            best_f1, best_seed, best_trainer = dev_f1, seed, trainer
+        dev_average = dev.get("average_source", dev["average"])
+        dev_score = dev_average[main_metric(dev_average)]
+        if dev_score > best_score:
+            best_score, best_seed, best_trainer = dev_score, seed, trainer
             trainer.save_model(training.output_dir)
         if training.compare_selection:
             training.print("The epochs are scored that each rule of model selection takes.")

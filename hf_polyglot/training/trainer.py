@@ -31,8 +31,8 @@ from hf_polyglot.data.collators import collator_for, word_counts
 from hf_polyglot.data.language_sampling import PolyglotBatchSampler, languages_and_lengths
 from hf_polyglot.model_card import write_model_card
 from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_of
-from hf_polyglot.span_metrics import span_f1
-from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.tasks import task_of
+from hf_polyglot.training.arguments import AVERAGE, PolyglotTrainingArguments
 from hf_polyglot.training.checkpoints import (
     CHECKPOINT_FILES,
     StopOnSignal,
@@ -91,14 +91,15 @@ class PolyglotTrainer(Trainer):
             Training sentences with the columns `tokens`, `language` and `label_column`, or one such data set per
             language.
         eval_dataset (`Dataset` or `Mapping[str, Dataset]`, *optional*):
-            Sentences to evaluate on. With one data set per language, each is measured, and `eval_average_f1` is
-            their mean.
+            Sentences to evaluate on. With one data set per language, each is measured, and `eval_average_f1` (or
+            `eval_average_accuracy`) is their mean.
         data_collator (`Callable`, *optional*):
             Defaults to the collator whose batches the model reads.
         compute_metrics (`Callable`, *optional*):
-            Defaults to exact-match span precision, recall and F1 in percent.
-        label_column (`str`, *optional*, defaults to `"ner_tags"`):
-            Column of the label ids.
+            Defaults to exact-match span precision, recall and F1 in percent, or to the accuracy where the model's
+            labels are classes of words.
+        label_column (`str`, *optional*):
+            Column of the label ids. Defaults to that of the model's task: `"ner_tags"`, `"upos"` or `"feats"`.
         adam_state (`Mapping[str, Mapping[str, Tensor]]`, *optional*):
             State of Adam that training starts with, by parameter name, as [`load_adam_state`] reads it beside a model.
         elastic_weights ([`ElasticWeights`], *optional*):
@@ -126,7 +127,7 @@ class PolyglotTrainer(Trainer):
         eval_dataset: Any = None,
         data_collator: Callable | None = None,
         compute_metrics: Callable | None = None,
-        label_column: str = "ner_tags",
+        label_column: str | None = None,
         adam_state: Mapping[str, Mapping[str, Tensor]] | None = None,
         elastic_weights: ElasticWeights | None = None,
         **options,
@@ -139,6 +140,10 @@ class PolyglotTrainer(Trainer):
             )
         config: Any = model.config
         labels = labels_of(config)
+        self.task = task_of(config.label_scheme)
+        label_column = label_column or self.task.label_column
+        if args.metric_for_best_model == AVERAGE:
+            args.metric_for_best_model = f"{AVERAGE}_{self.task.metric}"
         for given in (train_dataset, eval_dataset):
             for dataset in given.values() if isinstance(given, Mapping) else [given]:
                 _check_labels(dataset, label_column, labels)
@@ -157,7 +162,7 @@ class PolyglotTrainer(Trainer):
             train_dataset=_concatenated(train_dataset),
             eval_dataset=eval_dataset,
             processing_class=processing_class,
-            compute_metrics=compute_metrics or span_f1(labels, config.label_scheme),
+            compute_metrics=compute_metrics or self.task.compute_metrics(labels, config.label_scheme),
             **options,
         )
         self.add_callback(_SamplingByEpoch(self))
@@ -174,7 +179,7 @@ class PolyglotTrainer(Trainer):
         if args.early_stopping_patience is not None:
             self.add_callback(_EarlyStoppingByAverage(args.early_stopping_patience))
         if self.pop_callback(ProgressCallback):
-            self.add_callback(PolyglotProgressCallback(self.evaluated_languages))
+            self.add_callback(PolyglotProgressCallback(self.evaluated_languages, self.task))
         self.stop_on_signal = StopOnSignal(self.accelerator)
         self.add_callback(self.stop_on_signal)
 
@@ -435,7 +440,7 @@ class PolyglotTrainer(Trainer):
         )
         run_epochs = args.max_steps / self.batch_sampler.num_updates if args.max_steps > 0 else args.num_train_epochs
         sizes = self.batch_sampler.sizes
-        self.language_schedule = LanguageSchedule(args, sizes, run_epochs, self.evaluated_languages)
+        self.language_schedule = LanguageSchedule(args, sizes, run_epochs, self.evaluated_languages, self.task.metric)
         self.begin_epoch(0)
         collator = self.data_collator
         if args.gradient_surgery:
@@ -612,8 +617,8 @@ class PolyglotTrainer(Trainer):
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """
-        Metrics of each data set, and their mean over data sets as `{prefix}_average_f1` when there are several by
-        name.
+        Metrics of each data set, and their mean over data sets as `{prefix}_average_f1` (or
+        `{prefix}_average_accuracy`) when there are several by name.
 
         Args:
             eval_dataset (`Dataset` or `Mapping[str, Dataset]`, *optional*):
@@ -624,15 +629,16 @@ class PolyglotTrainer(Trainer):
                 What the names of the metrics begin with.
 
         Returns:
-            `dict[str, float]`: `{prefix}_{language}_f1` and so on, in percent.
+            `dict[str, float]`: `{prefix}_{language}_f1` (or `_accuracy`) and so on, in percent.
         """
         metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
         datasets = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(datasets, Mapping):
-            scores = [metrics[f"{metric_key_prefix}_{language}_f1"] for language in datasets]
-            average = {f"{metric_key_prefix}_average_f1": sum(scores) / len(scores)}
+            metric = self.task.metric
+            scores = [metrics[f"{metric_key_prefix}_{language}_{metric}"] for language in datasets]
+            average = {f"{metric_key_prefix}_average_{metric}": sum(scores) / len(scores)}
             metrics.update(average)
-            self.log({name: value for name, value in metrics.items() if name.endswith("_f1")})
+            self.log({name: value for name, value in metrics.items() if name.endswith(f"_{metric}")})
             # Early stopping looks for its metric in what each `on_evaluate` gets; the average is known only here.
             self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, average)
         return metrics

@@ -21,6 +21,7 @@ from hf_polyglot.data.corpora import fingerprint, load_corpora
 from hf_polyglot.data.demo import DEMO_FOLDER
 from hf_polyglot.result_tables import (
     comparison_table,
+    conllu_table,
     differences_table,
     errors_table,
     progress_table,
@@ -35,6 +36,7 @@ from hf_polyglot.training.command_line import parse_recipe, with_preset
 from tests.fresh_process import run_program
 from tests.hub_server import FakeHub
 from tests.models.tiny_models import saved_encoder
+from tests.tiny_treebanks import write_treebanks
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.py"))
@@ -260,6 +262,14 @@ def test_column_files_are_told_from_texts(name, text, expected, tmp_path):
 
 
 @pytest.mark.slow
+def test_entities_have_no_column_in_conllu(trained):
+    folder, *_ = trained
+
+    with pytest.raises(AssertionError, match=r"`output_format` is 'conllu', and the model finds entities"):
+        run("predict.py", "--model", folder, "--output_format", "conllu", stdin="Amina")
+
+
+@pytest.mark.slow
 def test_column_files_can_be_tagged(trained, tmp_path):
     folder, *_ = trained
     source = DEMO_FOLDER / "swa" / "test.txt"
@@ -391,6 +401,137 @@ def test_adapters_of_each_language_are_trained_pushed_evaluated_switched_and_mer
     with pytest.raises(AssertionError, match=r"is an adapter; expected a whole model"):
         run("continue_finetuning.py", "--model", adapters / "swa", "--language", "swa", "--use_cpu", "true",
             "--output_dir", tmp_path / "again")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained_on_words(tmp_path_factory):
+    """Two treebanks and a model of their parts of speech, a third one tested on only."""
+    treebanks = write_treebanks(tmp_path_factory.mktemp("ud"), ("aa_one", "bb_two", "zz_zero"))
+    folder = tmp_path_factory.mktemp("runs") / "tiny-upos"
+    output = run(
+        "byte_crf.py", "--task", "upos", "--corpora", treebanks / "aa*", treebanks / "bb_two-ud",
+        "--zero_shot_corpora", treebanks / "zz*", *TINY, "--learning_rate", "1e-2", "--output_dir", folder,
+    )  # fmt: skip
+    return treebanks, folder, output
+
+
+@pytest.mark.slow
+def test_parts_of_speech_are_learnt_scored_and_carded_by_accuracy(trained_on_words):
+    _, folder, output = trained_on_words
+
+    results = read_results(folder)
+    card = (folder / "README.md").read_text()
+
+    assert results["arguments"]["task"] == "upos"
+    assert set(results["scores"]["test"]) == {
+        "aa_one", "bb_two", "zz_zero", "average", "average_source", "average_zero_shot"
+    }  # fmt: skip
+    assert all(set(scores) == {"accuracy"} for scores in results["scores"]["test"].values())
+    assert results_table(results) in output
+    assert "Accuracy on the test sets, in percent of the words." in card
+    assert "type: accuracy" in card
+    counts = read_sentence_counts(folder).counts  # which checks them against the results
+    assert counts["test"]["aa_one"].shape == (1, 7, 3)
+
+
+@pytest.mark.slow
+def test_parts_of_speech_are_evaluated_and_predicted_with_the_second_best(trained_on_words, tmp_path):
+    treebanks, folder, _ = trained_on_words
+    scored = ["--model", folder, "--corpora", treebanks / "aa_one-ud"]
+    tag = ["--model", folder, "--input", treebanks / "aa_one-ud-test.conllu"]
+
+    run("evaluate.py", *scored, "--output_file", tmp_path / "scores.json", "--sentence_counts", tmp_path / "counts")
+    run("evaluate.py", *scored, "--second_best_for", "NOUN", "--output_file", tmp_path / "without.json")
+    tagged = run("predict.py", *tag, "--output_format", "conll")
+    without = run("predict.py", *tag, "--second_best_for", "NOUN")
+
+    scores, without_nouns = (json.loads((tmp_path / name).read_text()) for name in ("scores.json", "without.json"))
+    test = read_results(folder)["scores"]["test"]
+    assert scores["aa_one"]["accuracy"] == pytest.approx(test["aa_one"]["accuracy"]["mean"])
+    assert without_nouns["aa_one"]["accuracy"] < scores["aa_one"]["accuracy"]
+    assert read_sentence_counts(tmp_path / "counts").counts["test"]["aa_one"].shape == (1, 7, 3)
+    words = [line.split("\t") for line in tagged.splitlines() if line]
+    assert [word for word, _ in words][:3] == ["amina", "sings", "!"]
+    assert {tag for _, tag in words} >= {"NOUN", "PUNCT"}
+    records = [json.loads(line) for line in without.splitlines()]
+    assert records[0]["words"] == ["amina", "sings", "!"]
+    assert not {tag for record in records for tag in record["tags"]} & {"NOUN"}
+    with pytest.raises(AssertionError, match=r"`error_file` is 'errors.json', and the model's task is 'upos'"):
+        run("evaluate.py", *scored, "--error_file", "errors.json")
+
+
+@pytest.mark.slow
+def test_predicted_conllu_is_scored_as_in_the_shared_task(trained_on_words, tmp_path):
+    treebanks, folder, _ = trained_on_words
+    gold = [treebanks / f"{name}-ud-test.conllu" for name in ("aa_one", "bb_two")]
+    system = [tmp_path / f"{index}.conllu" for index in range(2)]
+    predict = ["--model", folder, "--output_format", "conllu"]
+    for source, output in zip(gold, system, strict=True):
+        run("predict.py", *predict, "--input", source, "--output", output)
+    files = ["--gold_files", *gold, "--system_files", *system]
+
+    table = run("evaluate_conllu.py", *files, "--output_file", tmp_path / "scores.json")
+
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    test = read_results(folder)["scores"]["test"]
+    assert conllu_table(scores) in table
+    assert list(scores) == ["aa_one", "bb_two", "average"]
+    for treebank in ("aa_one", "bb_two"):
+        assert scores[treebank]["Words"]["f1"] == scores[treebank]["UFeats"]["f1"] == 100
+        assert scores[treebank]["UPOS"]["f1"] == pytest.approx(test[treebank]["accuracy"]["mean"])
+    with pytest.raises(AssertionError, match=r"There are 1 system files, and the gold files are of aa_one, bb_two"):
+        run("evaluate_conllu.py", *files[:-1])
+    raw = run("predict.py", *predict, stdin="amina sings!\n\noh\n")
+    assert [line.split("\t")[1::8] for line in raw.splitlines() if "\t" in line] == [
+        ["amina", "_"], ["sings", "SpaceAfter=No"], ["!", "_"], ["oh", "_"]
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_models_of_parts_of_speech_are_continued(trained_on_words, tmp_path):
+    treebanks, folder, _ = trained_on_words
+    for path in treebanks.glob("bb_two*"):  # a class that the model does not know
+        changed = path.read_text().replace("\tX\t", "\tSYM\t")
+        (tmp_path / path.name.replace("bb_two", "cc_three")).write_text(changed)
+    common = ["--model", folder, "--use_cpu", "true", "--num_train_epochs", 1]
+
+    run("continue_finetuning.py", *common, "--language", "bb_two", "--output_dir", tmp_path / "bb")
+    run(
+        "continue_finetuning.py", *common, "--language", "cc_three", "--corpora", tmp_path / "cc*",
+        "--output_dir", tmp_path / "cc",
+    )  # fmt: skip
+
+    before = read_results(tmp_path / "bb")["before"]["test"]["bb_two"]["accuracy"]["mean"]
+    assert before == pytest.approx(read_results(folder)["scores"]["test"]["bb_two"]["accuracy"]["mean"])
+    labels = json.loads((tmp_path / "cc" / "config.json").read_text())["id2label"]
+    assert list(labels.values()) == ["NOUN", "PUNCT", "VERB", "X", "SYM"]
+    with pytest.raises(AssertionError, match=r"`task` is 'feats', and the model was trained for 'upos'"):
+        run("continue_finetuning.py", *common, "--language", "bb_two", "--task", "feats")
+
+
+@pytest.mark.slow
+def test_morphology_is_learnt_by_every_recipe_that_labels_words(trained_on_words, tmp_path):
+    treebanks, *_ = trained_on_words
+    common = ["--task", "feats", "--corpora", treebanks / "[ab]*", *TRAINING]
+    small = ["--embedding_size", 16, "--hidden_size", 16]
+    recipes = {
+        "byte_crf.py": [*small, "--unit_hidden_size", 16, "--use_crf", "false", "--monolingual", "true"],
+        "charner.py": small,
+        "encoder_crf.py": ["--use_crf", "false", "--num_hidden_layers", 0],
+        "slicer.py": ["--encoder", saved_encoder(tmp_path / "encoder"), "--compare_standard", "false"],
+    }
+
+    for recipe, sizes in recipes.items():
+        run(recipe, *common, *sizes, "--output_dir", tmp_path / recipe)
+
+        folder = tmp_path / recipe / ("slicer-h8" if recipe == "slicer.py" else "")
+        accuracy = read_results(folder)["scores"]["test"]["average"]["accuracy"]["mean"]
+        assert 0 < accuracy <= 100
+    table = run("evaluate.py", "--model", tmp_path / "byte_crf.py", "--corpora", treebanks / "[ab]*")
+    results = read_results(tmp_path / "byte_crf.py")
+    assert f"{results['scores']['test']['bb_two']['accuracy']['mean']:.2f}" in table
+    with pytest.raises(AssertionError, match=r"`task` is 'feats'; expected 'ner': Byte-to-Span"):
+        run("byte_to_span.py", *common)
 
 
 @pytest.fixture(scope="module")
@@ -653,6 +794,8 @@ def commands_of_the_readme():
 def test_every_command_of_the_readme_runs(tmp_path):
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     (tmp_path / "my_corpora").symlink_to(DEMO_FOLDER)
+    (tmp_path / "ud").mkdir()
+    write_treebanks(tmp_path / "ud", ("ta_ttb", "mr_ufal", "qhe_hiencs"))
     saved_encoder(tmp_path / "xlm-roberta-base")
     commands = commands_of_the_readme()
     environment = {

@@ -7,6 +7,7 @@ import pytest
 
 from hf_polyglot.data.demo import DEMO_FOLDER, SOURCE_LANGUAGES, ZERO_SHOT_LANGUAGES
 from hf_polyglot.training.recipe_corpora import CorpusArguments, load_recipe_corpora, named_sources, parsed_type_map
+from tests.tiny_treebanks import write_treebanks
 
 
 def test_folders_are_named_after_their_language(tmp_path):
@@ -112,6 +113,11 @@ def test_labels_are_of_the_scheme_that_is_asked_for(scheme, tags, tmp_path):
     assert [corpora.labels[label] for label in corpora.train["swa"][0]["ner_tags"]] == tags.split()
 
 
+def test_the_scheme_of_a_model_that_is_continued_stays():
+    with pytest.raises(ValueError, match="`label_scheme` is 'IOB1', and the model writes IOB2; expected its own"):
+        load_recipe_corpora(CorpusArguments(label_scheme="IOB1"), scheme="IOB2")
+
+
 def test_what_is_drawn_is_reported():
     corpora = load_recipe_corpora(
         CorpusArguments(corpora=[str(DEMO_FOLDER / "swa")], max_train_sentences=7, max_test_sentences=1000)
@@ -120,4 +126,82 @@ def test_what_is_drawn_is_reported():
     assert len(corpora.train["swa"]) == 7
     assert [note for note in corpora.report.notes if "drawn" in note] == [
         "swa: 7 sentences are drawn from train, and no others read."
+    ]
+
+
+def treebanks(tmp_path, **arguments):
+    folder = write_treebanks(tmp_path)
+    return load_recipe_corpora(CorpusArguments(**{"corpora": [f"{folder}/*"], "task": "feats"} | arguments))
+
+
+def test_the_files_of_treebanks_in_one_folder_are_told_apart(tmp_path):
+    folder = write_treebanks(tmp_path)
+    expected = {"aa_one": f"{folder}/aa_one-ud", "bb_two": f"{folder}/bb_two-ud"}
+    (folder / "README.md").write_text("no corpus")
+
+    assert named_sources([f"{folder}/*"]) == expected
+    assert named_sources(sorted(map(str, folder.glob("*.conllu")))) == expected  # as a shell expands it
+    assert named_sources([f"{folder}/a*"]) == {"aa_one": expected["aa_one"]}
+    assert named_sources([expected["aa_one"], f"bbb={expected['bb_two']}"]) == {
+        "aa_one": expected["aa_one"],
+        "bbb": expected["bb_two"],
+    }
+    with pytest.raises(ValueError, match=r"README.md' is no folder"):
+        named_sources([f"{folder}/README.md"])
+
+
+def test_a_task_chooses_column_labels_and_scheme(tmp_path):
+    corpora = treebanks(tmp_path)
+
+    assert corpora.label_scheme == "feats"
+    assert corpora.labels == ["Case=Nom|Number=Sing", "Number=Sing", "Tense=Past", "_"]
+    assert corpora.train["aa_one"].column_names == ["tokens", "feats", "language"]
+    assert corpora.train["aa_one"][0]["tokens"] == ["amina", "sings", "!"]
+    assert load_recipe_corpora(CorpusArguments()).label_scheme == "IOB2"
+
+
+def test_labels_that_no_training_sentence_has_are_kept_and_counted(tmp_path):
+    folder = write_treebanks(tmp_path)
+    test = folder / "bb_two-ud-test.conllu"
+    test.write_text(test.read_text().replace("Tense=Past", "Tense=Fut").replace("Case=Nom", "Case=Gen", 2))
+
+    corpora = load_recipe_corpora(CorpusArguments(corpora=[f"{folder}/*"], task="feats"))
+
+    assert {"Tense=Fut", "Case=Gen|Number=Sing"} < set(corpora.labels)
+    (note,) = [note for note in corpora.report.notes if "no training sentence" in note]
+    words = test.read_text().count("Tense=Fut") + 2
+    assert note.startswith(f"bb_two: {words} words of test have one of 2 labels that no training sentence has.")
+
+
+def test_the_embedded_corpus_has_entities_only():
+    with pytest.raises(ValueError, match=r"`task` is 'upos', and no corpus is given"):
+        load_recipe_corpora(CorpusArguments(task="upos"))
+
+
+def test_a_model_keeps_its_task(tmp_path):
+    folder = write_treebanks(tmp_path)
+
+    with pytest.raises(ValueError, match=r"`task` is 'feats', and the model was trained for 'upos'"):
+        load_recipe_corpora(CorpusArguments(corpora=[f"{folder}/*"], task="feats"), scheme="upos")
+
+
+def test_a_crf_with_thousands_of_labels_is_warned_of(tmp_path):
+    corpora = treebanks(tmp_path)
+    many = dataclasses.replace(corpora, labels=list(map(str, range(501))))
+
+    corpora.check_crf(use_crf=True)
+    many.check_crf(use_crf=False)
+    with pytest.warns(UserWarning, match=r"A CRF with 501 labels has 251,001 transition scores.*--use_crf false"):
+        many.check_crf(use_crf=True)
+
+
+def test_a_treebank_without_its_words_is_pointed_out(tmp_path):
+    folder = write_treebanks(tmp_path)
+    test = folder / "bb_two-ud-test.conllu"
+    test.write_text(re.sub(r"^([-0-9]+)\t\S+", r"\1\t_", test.read_text(), flags=re.MULTILINE))
+
+    notes = load_recipe_corpora(CorpusArguments(corpora=[f"{folder}/*"], task="upos")).report.notes
+
+    assert [note[: note.index(", as")] for note in notes if "every word" in note] == [
+        "bb_two: every word of test is `_`"
     ]

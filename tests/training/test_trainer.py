@@ -15,6 +15,7 @@ from tests.models.tiny_models import (
     EXAMPLES,
     LABELS,
     TINY_MODELS,
+    label_settings,
     tiny_byte_crf,
     tiny_charner,
     tiny_encoder_crf,
@@ -86,6 +87,61 @@ def test_the_average_is_the_mean_over_languages(tmp_path):
     each = [metrics["eval_swa_f1"], metrics["eval_yor_f1"]]
     assert metrics["eval_average_f1"] == pytest.approx(sum(each) / 2)
     assert {"eval_swa_PER_f1", "eval_yor_loss", "eval_yor_precision"} <= set(metrics)
+
+
+def words_trainer(folder, **settings):
+    """The trainer of a model of parts of speech, of data sets that have these and no entities."""
+    classes = ["NOUN", "PUNCT", "VERB", "X"]
+    features = Features({
+        "tokens": List(Value("string")), "upos": List(ClassLabel(names=classes)), "language": Value("string")
+    })  # fmt: skip
+    corpora = {
+        language: Dataset.from_list(
+            [
+                {"tokens": row["tokens"], "upos": [label % 4 for label in row["ner_tags"]], "language": language}
+                for row in rows
+            ],
+            features=features,
+        )
+        for language, rows in CORPORA.items()
+    }
+    model, tokenizer = tiny_byte_crf(label_scheme="upos", **label_settings(classes))
+    return PolyglotTrainer(
+        model,
+        training_arguments(folder, **settings),
+        processing_class=tokenizer,
+        train_dataset=corpora,
+        eval_dataset=corpora,
+    )
+
+
+def test_classes_of_words_are_measured_by_accuracy_which_chooses_the_best_model(tmp_path):
+    trainer = words_trainer(tmp_path, num_train_epochs=10, early_stopping_patience=9)
+
+    trainer.train()
+
+    history = [log["eval_average_accuracy"] for log in trainer.state.log_history if "eval_average_accuracy" in log]
+    assert trainer.state.best_metric == max(history) > 60
+    metrics = trainer.evaluate()
+    assert metrics["eval_average_accuracy"] == pytest.approx(max(history))
+    predicted = trainer.predict(trainer.eval_dataset["swa"])
+    right = (predicted.predictions == predicted.label_ids)[predicted.label_ids != -100]
+    assert metrics["eval_swa_accuracy"] == pytest.approx(100 * right.mean())
+    assert not [name for name in metrics if name.endswith("f1")]
+
+
+def test_classes_of_words_stop_early_and_are_drawn_by_their_accuracy(tmp_path):
+    trainer = words_trainer(
+        tmp_path, num_train_epochs=30, learning_rate=1e-9, early_stopping_patience=2, sampling="dynamic"
+    )
+
+    trainer.train()
+
+    assert trainer.state.epoch == 3
+    drawn = trainer.language_schedule.probabilities(3, trainer.state.log_history)
+    log = next(log for log in trainer.state.log_history if "eval_average_accuracy" in log)
+    weights = {name: 1 + 4 * (1 - log[f"eval_{name}_accuracy"] / 100) for name in ("swa", "yor")}
+    assert drawn["swa"] == pytest.approx(weights["swa"] / sum(weights.values()))
 
 
 def test_training_stops_early_by_the_average(tmp_path):
