@@ -30,7 +30,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from hf_polyglot.result_tables import search_table
-from hf_polyglot.results import languages_by_training, read_results
+from hf_polyglot.results import languages_by_training, main_metric, read_results
 from hf_polyglot.training.command_line import parse_recipe
 
 STUDY_FILE = "study.log"
@@ -103,7 +103,7 @@ def suggested(trial: optuna.Trial, space: Space) -> dict[str, str]:
 def scores_of_seeds(results: dict[str, Any], split: str) -> list[float]:
     """Mean score over the languages trained on, of each seed, in percent."""
     scores = results["scores"][split]
-    metric = "f1" if "f1" in next(iter(scores.values())) else "accuracy"
+    metric = main_metric(next(iter(scores.values())))
     languages = languages_by_training(results, split)[0]
     return [
         fmean(values) for values in zip(*(scores[language][metric]["values"] for language in languages), strict=True)

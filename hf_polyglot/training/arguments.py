@@ -224,11 +224,11 @@ class PolyglotTrainingArguments(TrainingArguments):
             raise ValueError(f"`selection` is {self.selection!r}; expected {' or '.join(SELECTIONS)}. Correct it.")
         by = str(self.metric_for_best_model).removeprefix("eval_"), IntervalStrategy(self.eval_strategy).value
         is_asked_for = self.selection is not None or self.compare_selection
-        if is_asked_for and self.load_best_model_at_end and by != ("average_f1", "epoch"):
+        if is_asked_for and self.load_best_model_at_end and (by[0].partition("_")[0], by[1]) != (AVERAGE, "epoch"):
             raise ValueError(
-                f"`metric_for_best_model` is {by[0]!r} and `eval_strategy` is {by[1]!r}; expected 'average_f1' and "
-                "'epoch', for source_dev is the epoch with the best average dev F1. Leave both out, or take another "
-                "`selection`, such as last."
+                f"`metric_for_best_model` is {by[0]!r} and `eval_strategy` is {by[1]!r}; expected 'average' and "
+                "'epoch', for source_dev is the epoch with the best average dev score. Leave both out, or take "
+                "another `selection`, such as last."
             )
 
     def print(self, *values: Any) -> None:

@@ -13,7 +13,6 @@ from statistics import fmean
 from typing import Any
 
 from hf_polyglot.results import aggregate_scores
-from hf_polyglot.span_metrics import AVERAGED
 from hf_polyglot.training.trainer import PolyglotTrainer
 
 Score = Callable[[PolyglotTrainer, Mapping[str, Any], Sequence[str]], tuple[dict[str, Any], Any]]
@@ -28,8 +27,8 @@ def compare_selection(
     """
     Test scores of what each rule selects from a run. The trainer's model is afterwards as it was before.
 
-    `source_dev` is the epoch with the best average dev F1 of the languages trained on; `target_dev` is for each
-    zero-shot language the epoch with its own best dev F1; `last` is the last epoch; `average` has the mean of the
+    `source_dev` is the epoch with the best average dev score of the languages trained on; `target_dev` is for each
+    zero-shot language the epoch with its own best dev score; `last` is the last epoch; `average` has the mean of the
     weights of all epochs. Of epochs that are alike, the first counts.
 
     Args:
@@ -54,13 +53,15 @@ def compare_selection(
         trainer.args.print(f"No dev set of {', '.join(without)}: target_dev has no score there.")
     own = {name: tensor.detach().clone() for name, tensor in trainer.trained_weights().items()}
     try:
-        dev_f1 = {epoch: _dev_f1(trainer, epoch, evaluation["validation"], score) for epoch in epochs}
+        dev = {epoch: _dev_scores(trainer, epoch, evaluation["validation"], score) for epoch in epochs}
         sources = [language for language in evaluation["validation"] if language not in zero_shot_languages]
         # Summed as the trainer does, so that what is a tie for one is a tie for the other.
         source_best = _best({
-            epoch: sum(f1[language] for language in sources) / len(sources) for epoch, f1 in dev_f1.items()
+            epoch: sum(scores[language] for language in sources) / len(sources) for epoch, scores in dev.items()
         })
-        target_best = {language: _best({epoch: f1[language] for epoch, f1 in dev_f1.items()}) for language in targets}
+        target_best = {
+            language: _best({epoch: scores[language] for epoch, scores in dev.items()}) for language in targets
+        }
         scores = {}
         for epoch in sorted({source_best, epochs[-1], *target_best.values()}):
             is_for_all = epoch in (source_best, epochs[-1])
@@ -73,8 +74,9 @@ def compare_selection(
         trainer.load_weights(own)
     of_targets = {language: scores[epoch][language] for language, epoch in target_best.items()}
     if len(targets) == len(zero_shot_languages) > 0:
+        averaged = [metric for metric in next(iter(of_targets.values())) if metric != "by_type"]
         of_targets["average_zero_shot"] = {
-            metric: fmean(of_language[metric] for of_language in of_targets.values()) for metric in AVERAGED
+            metric: fmean(of_language[metric] for of_language in of_targets.values()) for metric in averaged
         }
     selected = {
         "source_dev": (scores[source_best], source_best),
@@ -106,23 +108,24 @@ def selection_over_seeds(seeds: Sequence[Mapping[str, Mapping[str, Any]]]) -> di
     }
 
 
-def _dev_f1(trainer: PolyglotTrainer, epoch: int, datasets: Mapping[str, Any], score: Score) -> dict[str, float]:
-    """F1 of each language's dev set at the end of an epoch, from the log where training has measured it."""
-    step = trainer.epoch_weights.step(epoch)
+def _dev_scores(trainer: PolyglotTrainer, epoch: int, datasets: Mapping[str, Any], score: Score) -> dict[str, float]:
+    """F1 or accuracy of each dev set at the end of an epoch, from the log where training has measured it."""
+    step, metric = trainer.epoch_weights.step(epoch), trainer.task.metric
     logged: dict[str, float] = {}
     for log in trainer.state.log_history:
         if log["step"] == step:
-            logged |= {language: log[f"eval_{language}_f1"] for language in datasets if f"eval_{language}_f1" in log}
+            names = {language: f"eval_{language}_{metric}" for language in datasets}
+            logged |= {language: log[name] for language, name in names.items() if name in log}
     unknown = {language: dataset for language, dataset in datasets.items() if language not in logged}
     if not unknown:
         return logged
     trainer.load_weights(trainer.epoch_weights.read(epoch))
     scores, _ = score(trainer, unknown, ())
-    return logged | {language: scores[language]["f1"] for language in unknown}
+    return logged | {language: scores[language][metric] for language in unknown}
 
 
-def _best(f1: Mapping[int, float]) -> int:
-    return max(f1, key=f1.__getitem__)  # the first of the best
+def _best(scores: Mapping[int, float]) -> int:
+    return max(scores, key=scores.__getitem__)  # the first of the best
 
 
 def _listed(epochs: Sequence[Any]) -> Any:

@@ -1,5 +1,6 @@
 """A Trainer that knows languages: it samples them, evaluates each, and keeps the best model of them all."""
 
+import copy
 import dataclasses
 import math
 import tempfile
@@ -143,6 +144,9 @@ class PolyglotTrainer(Trainer):
         self.task = task_of(config.label_scheme)
         label_column = label_column or self.task.label_column
         if args.metric_for_best_model == AVERAGE:
+            args = copy.copy(
+                args
+            )  # of which the caller may make trainers of other tasks, or write down what was asked
             args.metric_for_best_model = f"{AVERAGE}_{self.task.metric}"
         for given in (train_dataset, eval_dataset):
             for dataset in given.values() if isinstance(given, Mapping) else [given]:

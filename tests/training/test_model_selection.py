@@ -317,11 +317,11 @@ def test_a_selection_says_whether_the_best_checkpoint_is_loaded(selection, loads
         ({"selection": "target_dev"}, "`selection` is 'target_dev'; expected source_dev or last or average"),
         (
             {"selection": "source_dev", "eval_strategy": "no", "save_strategy": "no"},
-            "`eval_strategy` is 'no'; expected 'average_f1' and 'epoch'",
+            "`eval_strategy` is 'no'; expected 'average' and 'epoch'",
         ),
         (
             {"compare_selection": True, "eval_strategy": "steps", "save_strategy": "steps"},
-            "`metric_for_best_model` is 'average_f1' and `eval_strategy` is 'steps'",
+            "`metric_for_best_model` is 'average' and `eval_strategy` is 'steps'",
         ),
         ({"compare_selection": True, "metric_for_best_model": "eval_swa_f1"}, "`metric_for_best_model` is 'swa_f1'"),
     ],
