@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from hf_polyglot.tasks import TASKS
 from hf_polyglot.training.model_selection import compare_selection, selection_over_seeds
 from hf_polyglot.training.optimizer_state import ADAM_STATE_FILE
 from hf_polyglot.training.runs import score_corpora, train_over_seeds
@@ -52,6 +53,7 @@ class FakeTrainer:
 
     def __init__(self, epochs, log_history=()):
         self.accelerator = self.args = self.state = self.epoch_weights = self
+        self.task = TASKS["ner"]
         self.epochs = list(range(1, epochs + 1))
         self.log_history = list(log_history)
         self.loaded = torch.tensor(-1)
