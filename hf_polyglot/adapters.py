@@ -205,7 +205,8 @@ def read_adapter(name: str) -> Adapter:
     if weights is None or not is_adapter(name):
         raise ValueError(
             f"`{name}` has no {ADAPTER_CONFIG_NAME} and {ADAPTER_SAFE_WEIGHTS_NAME}; expected the folder or Hub id of "
-            "an adapter, as recipes/continue_finetuning.py --adapter lora leaves it."
+            "an adapter, as recipes/continue_finetuning.py --adapter lora leaves it; of a run on several languages, "
+            "that of one of them."
         )
     with safe_open(weights, framework="pt") as file:
         metadata = file.metadata() or {}

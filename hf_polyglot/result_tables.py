@@ -236,7 +236,7 @@ def sizes_table(runs: Sequence[Mapping[str, Any]], *, split: str = "test") -> st
             Whose scores.
     """
     metric = _metrics(runs[0], split)[-1]
-    rows = [["Run", "Models", "Trained parameters", "Weights (MB)", "Base (MB)", {"f1": "F1"}.get(metric, metric)]]
+    rows = [["Run", "Models", "Trained parameters", "Weights (MB)", "Base (MB)", _title(metric)]]
     for run in runs:
         models = len(run["data"]) if run.get("one_model_per_language") else 1
         size, base = run.get("size") or {}, (run.get("adapter") or {}).get("base_bytes")

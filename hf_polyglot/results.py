@@ -60,6 +60,12 @@ AVERAGES = ("average", "average_source", "average_zero_shot")
 # zero-shot language, not at all, and the mean of the weights of all.
 SELECTION_RULES = ("source_dev", "target_dev", "last", "average")
 
+# Arguments that earlier versions did not have, and what those did: seeds of both can be joined.
+LATER_ARGUMENTS = {
+    "task": "ner", "label_scheme": "IOB2", "use_crf": True, "adapter": "none", "lora_rank": 8, "lora_alpha": 16,
+    "lora_dropout": 0.0,
+}  # fmt: skip
+
 # Keys of `data[language]` that are no splits.
 DESCRIPTIONS = ("source", "license")
 
@@ -447,10 +453,11 @@ def _check_that_seeds_differ(runs: Sequence[Mapping[str, Any]]) -> None:
 def _what_was_learned_from(run: Mapping[str, Any]) -> dict[str, Any]:
     """All that has to be the same in runs that differ in their seeds."""
     free = (*CHANGE_NOTHING_LEARNED, "seeds", "seed", "model")  # each may have its own model to continue
+    arguments = {**LATER_ARGUMENTS, **run["arguments"]}
     return {
         "model_type": run["model_type"],
         "regime": run["regime"],
-        **{name: value for name, value in run["arguments"].items() if name not in free},
+        **{name: value for name, value in arguments.items() if name not in free},
         **{
             f"{split} data of {language}": of_split["fingerprint"]
             for language, splits in run["data"].items()

@@ -23,7 +23,7 @@ from hf_polyglot.analysis.fisher import diagonal_fisher
 from hf_polyglot.data.collators import collator_for
 from hf_polyglot.model_files import checked_model_name, weights_digest
 from hf_polyglot.models.label_scheme import labels_of
-from hf_polyglot.result_tables import progress_table, sizes_table
+from hf_polyglot.result_tables import progress_table, selection_table, sizes_table
 from hf_polyglot.results import read_results
 from hf_polyglot.training.adapters import (
     AdapterArguments,
@@ -208,6 +208,8 @@ def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> d
     before = results | {"name": polyglot["name"], "scores": results["before"], "seeds": results["seeds"][:1]}
     training.print("\n" + progress_table([*compared, before], results) + "\n")
     training.print(sizes_table([*compared, results]) + "\n")
+    if "selection" in results:
+        training.print(selection_table(results) + "\n")
     for folder in model_folders(results, training.output_dir):
         training.print(f"Model, results.json and card: {folder}")
     return results

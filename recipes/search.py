@@ -11,6 +11,7 @@ seeds.
 The first is the grid of Devlin et al. (2019). All behind --command is the command line of the recipe. Lists are tried
 in all combinations, a grid; with --num_trials, for ranges too, optuna's sampler chooses. The study is kept: the same
 command goes on where the last one was stopped, in the middle of a run too, and optuna's own tools read `study.log`.
+One command at a time: a second one on the same folder would take the first one's run for one that was stopped.
 """
 
 import itertools
@@ -18,6 +19,7 @@ import json
 import math
 import subprocess
 import sys
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,9 +73,10 @@ def parsed_space(given: Sequence[str]) -> Space:
     for text in given:
         name, equals, choices = text.partition("=")
         low, dots, high = choices.partition("..")
-        values = [] if dots else choices.split(",")
+        is_path = "/" in choices  # which may have dots
+        values = [] if dots and not is_path else choices.split(",")
         try:
-            ends = (float(low), float(high)) if dots else None
+            ends = (float(low), float(high)) if dots and not is_path else None
         except ValueError:
             ends = (math.nan, math.nan)
         is_range = ends is not None and ends[0] < ends[1]
@@ -124,20 +127,37 @@ def run_once(folder: Path, command: Sequence[str], settings: dict[str, str]) -> 
     Raises:
         RuntimeError: if the recipe fails, or leaves no results.
     """
-    if not (folder / "results.json").is_file():
+    if results_below(folder) is None:
         flags = _flags(settings)
         goes_on = ["--resume_from_checkpoint", "true"] if folder.exists() else []
         full = [*command, *flags, "--output_dir", str(folder), *goes_on]
+        process = subprocess.Popen(full)
         try:
-            status = subprocess.run(full, check=False).returncode
+            status = process.wait()
         except KeyboardInterrupt:  # which the recipe got too: it ends behind a step, with a checkpoint
+            process.wait()
             sys.exit("The search was stopped. The same command goes on.")
-        if status != 0 or not (folder / "results.json").is_file():
+        if status != 0 or results_below(folder) is None:
             raise RuntimeError(
                 f"The run in {folder} ended with status {status} and without results; expected a results.json there. "
                 f"See above why, and give the same command again to go on. Its command: {' '.join(full)}"
             )
-    return read_results(folder)
+    return read_results(results_below(folder) or folder)
+
+
+def results_below(folder: Path) -> Path | None:
+    """The results of a recipe's run in a folder; slicer.py writes those of SLICER one folder below. None: none yet."""
+    if (folder / "results.json").is_file():
+        return folder / "results.json"
+    below = [path for path in folder.glob("*/results.json") if read_results(path)["regime"] == "zero-shot"]
+    return below[0] if below else None
+
+
+def folder_name(settings: dict[str, str]) -> str:
+    """Name of a run's folder, from its settings: short, and without what would make it several folders."""
+    name = "_".join(f"{key}-{value}" for key, value in settings.items())
+    plain = name.replace("/", "-")[:100]
+    return plain if plain == name else f"{plain}-{zlib.crc32(name.encode()):08x}"
 
 
 def opened_study(folder: Path, arguments: SearchArguments, command: Sequence[str]) -> optuna.Study:
@@ -168,15 +188,24 @@ def opened_study(folder: Path, arguments: SearchArguments, command: Sequence[str
     return study
 
 
-def settings_to_run(study: optuna.Study, space: Space, num_trials: int | None) -> list[dict[str, Any]]:
-    """Combinations that are still to be run: of a grid, all; else those whose run was stopped."""
+def settings_to_run(study: optuna.Study, space: Space, num_trials: int | None, first: int) -> list[dict[str, Any]]:
+    """
+    Combinations that are still to be run: of a grid, all; else those whose run was stopped. Those whose recipe failed
+    in this search, whose trials have numbers from `first` on, are left alone.
+    """
     ended = [trial.params for trial in study.get_trials(states=[TrialState.COMPLETE])]
+    ended += [trial.params for trial in failed_trials(study) if trial.number >= first]
     if num_trials is None:
         wanted = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
     else:
         stopped = (trial.params for trial in study.get_trials(states=[TrialState.FAIL]))
         wanted = [params for params in stopped if len(params) == len(space)]
     return [params for params in wanted if params not in ended]
+
+
+def failed_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Trials whose recipe ended without results. optuna's own state FAIL is here that of runs that were stopped."""
+    return study.get_trials(states=[TrialState.PRUNED])
 
 
 def summary(study: optuna.Study) -> list[dict[str, Any]]:
@@ -215,24 +244,36 @@ def main(arguments: SearchArguments, command: Sequence[str]) -> list[dict[str, A
 
     def objective(trial: optuna.Trial) -> float:
         settings = suggested(trial, space)
-        name = "_".join(f"{key}-{value}" for key, value in settings.items())
+        name = folder_name(settings)
         print(f"\n{name}", flush=True)
-        results = run_once(folder / name, command, settings)
+        try:
+            results = run_once(folder / name, command, settings)
+        except RuntimeError as error:
+            # A rate at which training diverges is no reason to give up on the others.
+            print(error, file=sys.stderr)
+            raise optuna.TrialPruned(str(error)) from error
         for split in ("validation", "test"):
             trial.set_user_attr(split, scores_of_seeds(results, split))
         trial.set_user_attr("seconds", results["seconds"])
         return fmean(trial.user_attrs["validation"])
 
     def num_ended() -> int:
-        return len(study.get_trials(states=[TrialState.COMPLETE]))
+        return len(study.get_trials(states=[TrialState.COMPLETE, TrialState.PRUNED]))
 
-    while (left := settings_to_run(study, space, arguments.num_trials)) or num_ended() < (arguments.num_trials or 0):
+    first, wanted = len(study.trials), arguments.num_trials
+    while (left := settings_to_run(study, space, wanted, first)) or num_ended() < (wanted or 0):
         if left and not study.get_trials(states=[TrialState.WAITING]):
             study.enqueue_trial(left[0])
         study.optimize(objective, n_trials=1)
     runs = summary(study)
+    ended = [run["settings"] for run in runs]
+    failed = [" ".join(_flags(trial.params)) for trial in failed_trials(study) if trial.params not in ended]
+    if not runs:
+        raise RuntimeError(f"No run in {folder} has ended with results; expected some. See above why.")
     (folder / "search.json").write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
     best = " ".join(_flags(runs[0]["settings"]))
+    if failed:
+        print("\nWithout results:", *dict.fromkeys(failed), sep="\n")
     print(f"\n{search_table(runs)}\n\nBest on the development sets: {best}\nStudy and runs: {folder}")
     return runs
 

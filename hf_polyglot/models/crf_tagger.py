@@ -101,7 +101,7 @@ class CRFTagger:
     def label_probabilities(self, outputs: CRFTaggerOutput, mask: Tensor) -> Tensor:
         """Posterior probability of each label at each word, `(batch, words, labels)`; zero on padding."""
         if not self._has_crf:
-            return outputs.logits.float().softmax(2) * mask[:, :, None]
+            return outputs.logits.float().softmax(2).masked_fill(~mask[:, :, None], 0.0)
         return self.crf.marginals(outputs.logits, mask, outputs.language_ids)
 
     def add_languages(self, languages: Sequence[str]) -> None:

@@ -189,7 +189,7 @@ class SlicerForTokenClassification(SlicerPreTrainedModel):
 
     def label_probabilities(self, outputs: TokenClassifierOutput, mask: Tensor) -> Tensor:
         """Probability of each label at each word, `(batch, words, labels)`; zero on padding."""
-        return outputs.logits.float().softmax(2) * mask[:, :, None]
+        return outputs.logits.float().softmax(2).masked_fill(~mask[:, :, None], 0.0)
 
     def to_standard_model(self) -> PreTrainedModel:
         """

@@ -33,7 +33,7 @@ class LanguageBatches:
         >>> {language: one["labels"].tolist() for language, one in batch["of_languages"].items()}
         {'swa': [[0]], 'yor': [[0], [0]]}
         >>> batch["labels"].tolist()  # all of them, by which transformers counts words
-        [[0], [0], [0]]
+        [0, 0, 0]
     """
 
     def __init__(self, collator: Callable[[Sequence[Mapping[str, Any]]], dict[str, Tensor]]):
@@ -45,7 +45,8 @@ class LanguageBatches:
             language: self.collator([example for example in examples if example["language"] == language])
             for language in sorted({example["language"] for example in examples})
         }
-        return {"labels": self.collator(examples)["labels"], BATCHES_OF_LANGUAGES: of_languages}
+        labels = torch.cat([batch["labels"].flatten() for batch in of_languages.values()])
+        return {"labels": labels, BATCHES_OF_LANGUAGES: of_languages}
 
 
 class GradientSurgery:
@@ -126,9 +127,9 @@ class GradientSurgery:
                 parameter.grad = part.view_as(parameter).to(parameter.dtype)
         self.gradients, self.reached = None, set()
 
-    def conflicts_percent(self) -> float:
-        """Share of pairs of languages whose gradients pointed apart since this was last asked."""
-        share = 100 * self.num_conflicts / max(1, self.num_pairs)
+    def conflicts_percent(self) -> float | None:
+        """Share of pairs of languages whose gradients pointed apart since this was last asked; None of no pair."""
+        share = 100 * self.num_conflicts / self.num_pairs if self.num_pairs else None
         self.num_pairs = self.num_conflicts = 0
         return share
 

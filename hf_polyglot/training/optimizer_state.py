@@ -107,7 +107,8 @@ def load_adam_state(model_name: str | Path) -> AdamState:
     if path is None:
         raise ValueError(
             f"`{model_name}` has no {ADAM_STATE_FILE}; expected Adam's state beside the model. It was trained with "
-            "another optimizer, or with `save_adam_state` no. Start with a fresh state: --adam_state fresh."
+            "another optimizer or with `save_adam_state` no, or is an average of epochs. Start with a fresh state: "
+            "--adam_state fresh."
         )
     state: AdamState = {}
     for key, value in load_file(path).items():

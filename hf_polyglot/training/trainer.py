@@ -143,10 +143,9 @@ class PolyglotTrainer(Trainer):
         labels = labels_of(config)
         self.task = task_of(config.label_scheme)
         label_column = label_column or self.task.label_column
-        if args.metric_for_best_model == AVERAGE:
-            args = copy.copy(
-                args
-            )  # of which the caller may make trainers of other tasks, or write down what was asked
+        if str(args.metric_for_best_model).removeprefix("eval_") in (AVERAGE, f"{AVERAGE}_f1", f"{AVERAGE}_accuracy"):
+            # In a copy: the caller writes down what was asked for.
+            args = copy.copy(args)
             args.metric_for_best_model = f"{AVERAGE}_{self.task.metric}"
         for given in (train_dataset, eval_dataset):
             for dataset in given.values() if isinstance(given, Mapping) else [given]:
@@ -277,6 +276,8 @@ class PolyglotTrainer(Trainer):
             # What processes would share is the sum over languages; here it is each language's own, behind the last.
             with self.accelerator.no_sync(model):
                 losses.append(self._checked_step(model, batch, num_items_in_batch))
+            if self.unfreezing is not None:
+                self.unfreezing.drop_gradients()  # nor may what is frozen decide what conflicts
             surgery.take(language, plain_model)
         if self.accelerator.sync_gradients:
             surgery.give_back(
@@ -449,6 +450,11 @@ class PolyglotTrainer(Trainer):
         collator = self.data_collator
         if args.gradient_surgery:
             self._check_whole_parameters("gradient_surgery")
+            if len(sizes) == 1 or (self.batch_sampler.single_language and self.batch_sampler.batches_per_update == 1):
+                raise ValueError(
+                    "`gradient_surgery` is True, and each update has sentences of one language only; expected "
+                    "several, whose gradients may conflict. Leave it out, or train on several, in mixed batches."
+                )
             collator = LanguageBatches(collator)
             self.surgery = GradientSurgery(list(sizes), args.seed)
         loader = DataLoader(
@@ -677,7 +683,8 @@ class _SamplingByEpoch(TrainerCallback):
         should_log = control.should_log
         drawn = sampler.counts(updates if updates < sampler.num_updates else None)
         surgery = self.trainer.surgery
-        conflicts = {} if surgery is None else {"conflicts_percent": surgery.conflicts_percent()}
+        share = None if surgery is None else surgery.conflicts_percent()
+        conflicts = {} if share is None else {"conflicts_percent": share}
         self.trainer.log({"examples_drawn": drawn} | conflicts)
         control.should_log = should_log
 

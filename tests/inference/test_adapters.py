@@ -83,6 +83,7 @@ def test_a_mixed_batch_is_scored_and_decoded_as_its_parts_are(make_model, tmp_pa
         torch.testing.assert_close(outputs.logits[row, mask[row]], expected.logits[0], rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(probabilities[row, mask[row]], of_labels, rtol=1e-5, atol=1e-5)
     assert (labels[~mask] == -100).all()
+    assert (probabilities[~mask] == 0).all()
 
 
 def test_a_language_may_have_labels_of_its_own(tmp_path):

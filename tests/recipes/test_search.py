@@ -2,10 +2,15 @@
 
 import json
 import math
+import os
 import runpy
+import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
 
 from hf_polyglot.results import read_results
@@ -44,6 +49,10 @@ def command(tmp_path, monkeypatch):
     return [sys.executable, "recipe.py", str(ROOT / "model_cards" / "byte_crf-masakhaner1-polyglot.json")]
 
 
+def journal(path):
+    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(path))
+
+
 def runs_made():
     return Path("study/runs.txt").read_text().splitlines()
 
@@ -68,19 +77,61 @@ def test_a_grid_is_run_whole_and_sorted_by_dev_scores(command, capsys):
     assert len(runs_made()) == 4
 
 
-def test_a_grid_that_broke_off_goes_on_there(command):
+def test_a_setting_that_fails_holds_up_no_other_and_is_tried_again_by_the_next_command(command, capsys):
     Path("breaks").write_text("rate-0.01_layers-2")
-    with pytest.raises(RuntimeError, match="layers-2 ended with status 3"):
-        search(SearchArguments(**GRID), command)
+    assert len(search(SearchArguments(**GRID), command)) == 3
+    printed = capsys.readouterr()
+    assert "layers-2 ended with status 3" in printed.err
+    assert "Without results:\n--rate 0.01 --layers 2\n" in printed.out
     Path("breaks").unlink()
 
     runs = search(SearchArguments(**GRID), command)
 
     assert len(runs) == 4
+    assert "Without results" not in capsys.readouterr().out
     assert runs_made() == [
-        "rate-0.01_layers-1", "rate-0.01_layers-2", "rate-0.01_layers-2 resumed", "rate-0.03_layers-1",
-        "rate-0.03_layers-2",
+        "rate-0.01_layers-1", "rate-0.01_layers-2", "rate-0.03_layers-1", "rate-0.03_layers-2",
+        "rate-0.01_layers-2 resumed",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", [GRID, {**RANGES, "num_trials": 2}])
+def test_a_search_of_which_every_run_fails_says_so(settings, command):
+    Path("breaks").write_text("rate")
+
+    with pytest.raises(RuntimeError, match="No run in study has ended with results"):
+        search(SearchArguments(**settings), command)
+
+
+def test_ctrl_c_waits_for_the_recipe_to_save_and_the_same_command_goes_on(command):
+    script = Path("recipe.py")
+    slow = "import signal, time\ndef stop(*_):\n    time.sleep(1.5)\n    print('saved')\n    sys.exit(130)\n"
+    slow += "if not '--resume_from_checkpoint' in flags:\n    signal.signal(signal.SIGINT, stop)\n    print('runs')\n"
+    slow += "    sys.stdout.flush()\n    time.sleep(60)\nresults = "
+    script.write_text(script.read_text().replace("results = ", slow, 1))
+    program = [
+        sys.executable,
+        ROOT / "recipes" / "search.py",
+        "--space",
+        "rate=0.03",
+        "layers=2",
+        "--output_dir",
+        "study",
+    ]
+    running = subprocess.Popen(
+        [*program, "--command", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    while "runs" not in running.stdout.readline():
+        pass
+
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+    output, errors = running.communicate(timeout=60)
+
+    assert "saved" in output
+    assert "The search was stopped. The same command goes on." in errors
+    assert len(search(SearchArguments(space=["rate=0.03", "layers=2"], output_dir="study"), command)) == 1
+    assert runs_made()[-1] == "rate-0.03_layers-2 resumed"
 
 
 def test_settings_that_move_together_have_one_value(command):
@@ -100,16 +151,42 @@ def test_ranges_are_sampled_as_often_as_asked(command):
     assert all(1e-3 <= run["settings"]["rate"] <= 1e-1 and run["settings"]["layers"] in range(1, 5) for run in runs)
 
 
-def test_a_sampled_run_that_broke_off_is_run_again(command):
-    Path("breaks").write_text("rate")
-    with pytest.raises(RuntimeError, match="ended with status 3"):
-        search(SearchArguments(**RANGES, num_trials=1), command)
-    Path("breaks").unlink()
+def test_a_sampled_run_that_was_stopped_is_run_again(command, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
 
-    search(SearchArguments(**RANGES, num_trials=1), command)
+    with monkeypatch.context() as patched:
+        patched.setitem(SEARCH["run_once"].__globals__, "results_below", stop)
+        with pytest.raises(KeyboardInterrupt):
+            search(SearchArguments(**RANGES, num_trials=1), command)
 
-    broken, again = runs_made()
-    assert again == f"{broken} resumed"
+    (run,) = search(SearchArguments(**RANGES, num_trials=1), command)
+
+    stopped, again = optuna.load_study(study_name="study", storage=journal("study/study.log")).trials
+    assert (stopped.state, again.state) == (optuna.trial.TrialState.FAIL, optuna.trial.TrialState.COMPLETE)
+    assert stopped.params == again.params == run["settings"]
+
+
+def test_the_results_of_slicer_lie_one_folder_below(command, tmp_path):
+    kept = ROOT / "model_cards"
+    for name, source in (
+        ("standard", "slicer-wikiann_6000-standard"),
+        ("slicer-h8", "slicer-wikiann_6000_h8-zero-shot"),
+    ):
+        (tmp_path / "run" / name).mkdir(parents=True)
+        shutil.copyfile(kept / f"{source}.json", tmp_path / "run" / name / "results.json")
+
+    assert SEARCH["results_below"](tmp_path / "run") == tmp_path / "run" / "slicer-h8" / "results.json"
+    assert SEARCH["results_below"](tmp_path / "run" / "standard").parent.name == "standard"
+    assert SEARCH["results_below"](tmp_path) is None
+
+
+def test_values_with_slashes_make_one_folder():
+    names = [SEARCH["folder_name"]({"encoder": value}) for value in ("a/b", "a-b", "x" * 300)]
+
+    assert len(set(names)) == 3
+    assert not any("/" in name or len(name) > 120 for name in names)
+    assert parsed_space(["encoder=../a,../b"]) == {"encoder": ["../a", "../b"]}
 
 
 def test_a_study_of_another_command_is_not_gone_on_with(command):

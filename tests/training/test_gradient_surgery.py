@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_polyglot.training import gradient_surgery
-from hf_polyglot.training.gradient_surgery import weights_without_conflicts
-from tests.models.tiny_models import TINY_MODELS, tiny_byte_crf
+from hf_polyglot.training.gradient_surgery import GradientSurgery, weights_without_conflicts
+from tests.models.tiny_models import TINY_MODELS, tiny_byte_crf, tiny_encoder_crf
 from tests.training import test_segment_trainer
 from tests.training.test_trainer import CORPORA, no_dropout, trainer_of
 
@@ -78,12 +78,37 @@ def test_byte_to_span_has_segments_of_its_languages(tmp_path, monkeypatch):
         torch.testing.assert_close(surgical.model.get_parameter(name), weights, rtol=0, atol=1e-5, msg=name)
 
 
-def test_of_contradicting_languages_each_keeps_what_the_other_does_not_mind(tmp_path):
+def contradiction():
+    """The same sentences in two languages, whose words are all O in one and all of another label in the other."""
     rows = CORPORA["swa"].select_columns(["tokens", "ner_tags"])
-    contradiction = {
+    return {
         language: rows.map(lambda row, label=label: {"ner_tags": [label] * len(row["tokens"])})
         for label, language in enumerate(["swa", "yor"])
     }
+
+
+def test_what_is_frozen_decides_no_conflict(tmp_path):
+    settings = {"train": contradiction(), "gradient_surgery": True, "unfrozen_layers_per_epoch": 1}
+    one = trained(tmp_path, tiny_encoder_crf, **settings)
+
+    several = trainer_of(without_dropout(tiny_encoder_crf), tmp_path, **ONE_STEP | settings)
+    callback = next(callback for callback in several.callback_handler.callbacks if hasattr(callback, "unfreezing"))
+    callback.has_replicas = True  # as where processes share gradients
+    several.train()
+
+    assert one.state.log_history[0]["conflicts_percent"] == 100
+    for name, weights in one.model.named_parameters():
+        torch.testing.assert_close(several.model.get_parameter(name), weights, rtol=0, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("settings", [{"train": {"swa": CORPORA["swa"]}}, {"batch_languages": "single"}])
+def test_updates_of_one_language_have_nothing_to_operate_on(settings, tmp_path):
+    with pytest.raises(ValueError, match="each update has sentences of one language only; expected several"):
+        trained(tmp_path, gradient_surgery=True, **settings)
+
+
+def test_of_contradicting_languages_each_keeps_what_the_other_does_not_mind(tmp_path):
+    corpora = contradiction()
     start = without_dropout()()[0]
 
     def step_of(**settings):
@@ -92,9 +117,9 @@ def test_of_contradicting_languages_each_keeps_what_the_other_does_not_mind(tmp_
             (weights - start.get_parameter(name)).flatten() / -0.1 for name, weights in model.named_parameters()
         ])
 
-    of_language = [step_of(train={language: rows}) / 2 for language, rows in contradiction.items()]
+    of_language = [step_of(train={language: rows}) / 2 for language, rows in corpora.items()]
     assert of_language[0] @ of_language[1] < 0
-    surgical = step_of(train=contradiction, gradient_surgery=True)
+    surgical = step_of(train=corpora, gradient_surgery=True)
 
     expected = surgery_on_vectors([gradient.detach().double().numpy() for gradient in of_language],
                                   np.random.default_rng(0))  # fmt: skip
@@ -104,11 +129,11 @@ def test_of_contradicting_languages_each_keeps_what_the_other_does_not_mind(tmp_
 
 
 def test_conflicts_are_logged_each_epoch(tmp_path):
-    trainer = trained(tmp_path, gradient_surgery=True, max_steps=-1, num_train_epochs=2)
+    trainer = trained(tmp_path, train=contradiction(), gradient_surgery=True, max_steps=-1, num_train_epochs=2)
 
     shares = [log["conflicts_percent"] for log in trainer.state.log_history if "conflicts_percent" in log]
     assert len(shares) == 2
-    assert all(0 <= share <= 100 for share in shares)
+    assert 0 < max(shares) <= 100
 
 
 def test_a_resumed_run_ends_as_the_undisturbed_one(tmp_path):
@@ -132,3 +157,23 @@ def test_a_loss_that_is_no_number_stops_with_the_batch_of_its_language(tmp_path)
 
     with pytest.raises(FloatingPointError, match="The batch is in"):
         trainer.train()
+
+
+def test_the_order_follows_from_seed_and_step_alone():
+    gradients = np.random.default_rng(0).normal(size=(5, 3))  # in three dimensions, many of five conflict
+
+    def given_back(seed, step):
+        model = torch.nn.Linear(3, 1, bias=False)
+        surgery = GradientSurgery("abcde", seed)
+        for language, gradient in zip("abcde", gradients, strict=True):
+            model.weight.grad = torch.tensor(gradient, dtype=torch.float32)[None]
+            surgery.take(language, model)
+            assert model.weight.grad is None
+        surgery.give_back(model, step, lambda tensor: tensor)
+        assert surgery.gradients is None
+        return model.weight.grad[0]
+
+    expected = surgery_on_vectors(gradients, np.random.default_rng([7, 3]))
+    torch.testing.assert_close(given_back(7, 3), torch.tensor(expected, dtype=torch.float32))
+    assert torch.equal(given_back(7, 3), given_back(7, 3))
+    assert not torch.equal(given_back(7, 3), given_back(7, 4))
