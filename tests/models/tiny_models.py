@@ -129,11 +129,11 @@ TINY_MODELS = {
 }
 
 
-def saved_encoder(folder=None):
+def saved_encoder(folder=None, **settings):
     """A folder with a tiny encoder and its tokenizer."""
     set_seed(0)
     folder = folder or tempfile.mkdtemp()
     tokenizer = character_pieces(mask_token="<mask>")
-    AutoModel.from_config(encoder_config(vocab_size=len(tokenizer))).save_pretrained(folder)
+    AutoModel.from_config(encoder_config(vocab_size=len(tokenizer), **settings)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -796,7 +796,7 @@ def test_every_command_of_the_readme_runs(tmp_path):
     (tmp_path / "my_corpora").symlink_to(DEMO_FOLDER)
     (tmp_path / "ud").mkdir()
     write_treebanks(tmp_path / "ud", ("ta_ttb", "mr_ufal", "qhe_hiencs"))
-    saved_encoder(tmp_path / "xlm-roberta-base")
+    saved_encoder(tmp_path / "xlm-roberta-base", num_hidden_layers=6)
     commands = commands_of_the_readme()
     environment = {
         **os.environ,
@@ -858,6 +858,7 @@ def test_the_tables_of_the_readme_are_those_of_its_results():
                 "differences": lambda first, *others: differences_table(first, others),
                 "progress": lambda *runs: progress_table(runs[:-1], runs[-1]),
                 "selection": lambda *runs: selection_table(runs),
+                "sizes": lambda *runs: sizes_table(runs),
                 "systems": lambda *runs: systems_table(runs),
             }[kind](first, *others)
         assert table == made
