@@ -17,6 +17,7 @@ One command at a time: a second one on the same folder would take the first one'
 import itertools
 import json
 import math
+import shutil
 import subprocess
 import sys
 import zlib
@@ -237,6 +238,11 @@ def main(arguments: SearchArguments, command: Sequence[str]) -> list[dict[str, A
     if arguments.num_trials is None and has_range:
         raise ValueError(
             "`space` has a range, and there is no `num_trials`; expected how many combinations to try. Give it."
+        )
+    if shutil.which(command[0]) is None:
+        raise ValueError(
+            f"No program {command[0]} is found; expected one that can be run. Correct --command, or activate the "
+            "environment that has it."
         )
     folder = Path(arguments.output_dir)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

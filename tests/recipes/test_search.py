@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -121,6 +122,8 @@ def test_ctrl_c_waits_for_the_recipe_to_save_and_the_same_command_goes_on(comman
     running = subprocess.Popen(
         [*program, "--command", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
+        # Where the tests run in the background, Ctrl-C may be ignored, and would be by what they start.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     while "runs" not in running.stdout.readline():
         pass
@@ -209,6 +212,11 @@ def test_settings_that_are_none_are_refused(given):
 def test_a_setting_named_twice_is_refused():
     with pytest.raises(ValueError, match="expected each setting once"):
         parsed_space(["rate=1,2", "rate=3,4"])
+
+
+def test_a_program_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="No program acelerate is found; expected one that can be run"):
+        search(SearchArguments(**GRID), ["acelerate", "launch"])
 
 
 def test_what_is_missing_is_said():
