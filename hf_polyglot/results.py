@@ -283,6 +283,21 @@ def main_metric(scores: Mapping[str, Any]) -> str:
     return "f1" if "f1" in scores else "accuracy"
 
 
+def training_average(scores: Mapping[str, Any]) -> Any:
+    """
+    The average over the languages trained on, which alone has a say in what is chosen.
+
+    Args:
+        scores (`Mapping[str, Any]`):
+            Of a split, by language and average.
+
+    Example:
+        >>> training_average({"average": {"f1": 60.0}, "average_source": {"f1": 80.0}})
+        {'f1': 80.0}
+    """
+    return scores.get("average_source", scores["average"])
+
+
 def joined_results(
     runs: Mapping[str, Mapping[str, Any]], *, name: str, command: str, arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -370,7 +385,7 @@ def joined_seeds(runs: Sequence[Mapping[str, Any]], *, name: str, command: str) 
     scores = _scores_of_all_seeds(runs, [run["scores"] for run in runs])
     best_seed, best = None, first
     if not first.get("one_model_per_language"):
-        dev = scores["validation"].get("average_source", scores["validation"]["average"])
+        dev = training_average(scores["validation"])
         values = dev[main_metric(dev)]["values"]
         best_seed = seeds[max(range(len(seeds)), key=values.__getitem__)]
         best = next(run for run in runs if best_seed in run["seeds"])

@@ -166,6 +166,8 @@ def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> d
     adam_state = load_adam_state(arguments.model) if arguments.adam_state == "carry" else None
     elastic_weights = elastic_weights_of(arguments, training, polyglot, tokenizer)
 
+    base_sha256 = weights_digest(arguments.model)
+
     def train(corpora: RecipeCorpora, training: PolyglotTrainingArguments) -> dict[str, Any]:
         def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
             model = load_to_continue(arguments.model, corpora.labels, list(corpora.train))
@@ -180,7 +182,7 @@ def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> d
                 "adam_state": adam_state,
             }
             if arguments.adapter != "none":
-                return adapter_trainer(model, args, arguments, arguments.model, **options)
+                return adapter_trainer(model, args, arguments, arguments.model, base_sha256=base_sha256, **options)
             return trainer_to_continue(
                 model, args, stride=arguments.stride, elastic_weights=elastic_weights, **options
             )
@@ -195,7 +197,7 @@ def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> d
             corpora,
             regime="continued",
             base_model=arguments.model,
-            base_model_sha256=weights_digest(arguments.model),
+            base_model_sha256=base_sha256,
             adapter=adapter_description(arguments, arguments.model),
             before=before,
             adam_state=None if carried is None else {"carried": carried.carried, "fresh": carried.fresh},

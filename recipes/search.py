@@ -15,7 +15,6 @@ One command at a time: a second one on the same folder would take the first one'
 """
 
 import itertools
-import json
 import math
 import shutil
 import subprocess
@@ -33,8 +32,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from hf_polyglot.result_tables import search_table
-from hf_polyglot.results import languages_by_training, main_metric, read_results
-from hf_polyglot.training.command_line import parse_recipe
+from hf_polyglot.results import main_metric, read_results, training_average
+from hf_polyglot.training.command_line import parse_recipe, write_json
 
 STUDY_FILE = "study.log"
 
@@ -106,12 +105,8 @@ def suggested(trial: optuna.Trial, space: Space) -> dict[str, str]:
 
 def scores_of_seeds(results: dict[str, Any], split: str) -> list[float]:
     """Mean score over the languages trained on, of each seed, in percent."""
-    scores = results["scores"][split]
-    metric = main_metric(next(iter(scores.values())))
-    languages = languages_by_training(results, split)[0]
-    return [
-        fmean(values) for values in zip(*(scores[language][metric]["values"] for language in languages), strict=True)
-    ]
+    average = training_average(results["scores"][split])
+    return average[main_metric(average)]["values"]
 
 
 def _flags(settings: dict[str, Any]) -> list[str]:
@@ -276,7 +271,7 @@ def main(arguments: SearchArguments, command: Sequence[str]) -> list[dict[str, A
     failed = [" ".join(_flags(trial.params)) for trial in failed_trials(study) if trial.params not in ended]
     if not runs:
         raise RuntimeError(f"No run in {folder} has ended with results; expected some. See above why.")
-    (folder / "search.json").write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
+    write_json(str(folder / "search.json"), runs)
     best = " ".join(_flags(runs[0]["settings"]))
     if failed:
         print("\nWithout results:", *dict.fromkeys(failed), sep="\n")

@@ -60,15 +60,25 @@ class AdapterTrainer(PolyglotTrainer):
             How to train.
         base_model (`str`):
             Folder or Hub id of the tagger without it.
+        base_sha256 (`str`, *optional*):
+            Digest of the base's weights, if it is known already.
         options:
             Further arguments of [`PolyglotTrainer`].
     """
 
-    def __init__(self, model: PreTrainedModel, args: PolyglotTrainingArguments, *, base_model: str, **options: Any):
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: PolyglotTrainingArguments,
+        *,
+        base_model: str,
+        base_sha256: str | None = None,
+        **options: Any,
+    ):
         super().__init__(model, args, **options)
         self._check_whole_parameters("adapter")
         self.base_model = base_model
-        self.base_sha256 = weights_digest(base_model)
+        self.base_sha256 = base_sha256 or weights_digest(base_model)
 
     def create_optimizer(self, model=None) -> Any:
         """
@@ -122,7 +132,7 @@ def adapter_trainer(
         base_model (`str`):
             Folder or Hub id of the base.
         options:
-            Further arguments of [`PolyglotTrainer`].
+            Further arguments of [`AdapterTrainer`].
     """
     add_adapter(model, rank=arguments.lora_rank, alpha=arguments.lora_alpha, dropout=arguments.lora_dropout)
     return AdapterTrainer(model, args, base_model=base_model, **options)

@@ -12,7 +12,7 @@ import torch
 from transformers import set_seed
 
 from hf_polyglot.models.label_scheme import PADDING_LABEL
-from hf_polyglot.results import aggregate_scores, main_metric, peak_memory_bytes
+from hf_polyglot.results import aggregate_scores, main_metric, peak_memory_bytes, training_average
 from hf_polyglot.span_metrics import average_scores, scores_with_average
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.model_selection import compare_selection, selection_over_seeds
@@ -162,8 +162,7 @@ def train_over_seeds(
             scores_of_seed, counts_of_seed = score_corpora(trainer, datasets, zero_shot_languages)
             scores[split].append(scores_of_seed)
             counts[split].append(counts_of_seed)
-        dev = scores["validation"][-1]
-        dev_average = dev.get("average_source", dev["average"])
+        dev_average = training_average(scores["validation"][-1])
         dev_score = dev_average[main_metric(dev_average)]
         if dev_score > best_score:
             best_score, best_seed, best_trainer = dev_score, seed, trainer
