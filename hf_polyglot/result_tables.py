@@ -333,6 +333,40 @@ def errors_table(reports: Mapping[str, Mapping[str, Any]], title: str = "Languag
     )
 
 
+def transfer_matrix_table(report: Mapping[str, Any]) -> str:
+    """
+    Markdown table of the model of each language on each language, in percent, the mean of the runs.
+
+    Args:
+        report (`Mapping[str, Any]`):
+            What `transfer_report` of `hf_polyglot.analysis.language_transfer` gives.
+    """
+    rows = [["Model of", *next(iter(report["scores"].values()))]]
+    for model, of_model in report["scores"].items():
+        rows.append([model, *(f"{fmean(scores):.1f}" for scores in of_model.values())])
+    return _markdown(rows)
+
+
+def transfer_table(reports: Sequence[Mapping[str, Any]]) -> str:
+    """
+    Markdown table of what models give on their own language and on the others, one row a report: `mean ± std` of the
+    runs, and by how much the means differ from those of the first report.
+
+    Args:
+        reports (`Sequence[Mapping[str, Any]]`):
+            What `transfer_report` of `hf_polyglot.analysis.language_transfer` gives, on the same languages.
+    """
+    rows = [["Run", "Own language", "difference", "Other languages", "difference"]]
+    for report in reports:
+        row = [report["name"]]
+        for key in ("own", "others"):
+            scores, baseline = report[key], reports[0][key]
+            row.append(f"{fmean(scores):.2f}" + (f" ± {stdev(scores):.2f}" if len(scores) > 1 else ""))
+            row.append("" if report is reports[0] else f"{fmean(scores) - fmean(baseline):+.2f}")
+        rows.append(row)
+    return _markdown(rows)
+
+
 def search_table(runs: Sequence[Mapping[str, Any]]) -> str:
     """
     Markdown table of the runs of a search: settings, dev and test score in percent, and minutes.

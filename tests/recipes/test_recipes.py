@@ -29,6 +29,8 @@ from hf_polyglot.result_tables import (
     selection_table,
     sizes_table,
     systems_table,
+    transfer_matrix_table,
+    transfer_table,
 )
 from hf_polyglot.results import CHANGE_NOTHING_LEARNED, read_results
 from hf_polyglot.sentence_counts import SentenceCounts, read_sentence_counts, write_sentence_counts
@@ -315,6 +317,19 @@ def test_a_polyglot_model_continues_on_each_language_beside_monolingual_ones(tra
     assert "Weights are held that matter to 6 sentences of swa, spa." in one
     assert read_results(tmp_path / "swa")["arguments"]["ewc_strength"] == 10
     assert read_results(tmp_path / "swa")["adam_state"] is None
+
+    saved = tmp_path / "transfer.json"
+    corpora = [DEMO_FOLDER / "swa", DEMO_FOLDER / "spa"]
+    table = run("transfer.py", "--runs", tmp_path / "continued", "--corpora", *corpora, "--output_file", saved)
+    report = json.loads(saved.read_text())
+    assert transfer_matrix_table(report) in table
+    for language, of_model in report["scores"].items():
+        scores = tmp_path / f"{language}.json"
+        run("evaluate.py", "--model", tmp_path / "continued" / language, "--corpora", *corpora,
+            "--output_file", scores)  # fmt: skip
+        evaluated = json.loads(scores.read_text())
+        assert of_model == {of: [pytest.approx(evaluated[of]["f1"])] for of in ("swa", "spa")}
+    assert "| all" in run("transfer.py", "--runs", folder, "--corpora", *corpora)
 
 
 ADAPTERS = """
@@ -851,6 +866,8 @@ def test_the_tables_of_the_readme_are_those_of_its_results():
         elif kind == "errors":
             kept = [json.loads((ROOT / source).read_text()) for source in sources.split()]
             made = errors_table({of_run["name"]: of_run["errors"]["all"] for of_run in kept}, "Run")
+        elif kind == "transfer":
+            made = transfer_table([json.loads((ROOT / source).read_text()) for source in sources.split()])
         else:
             first, *others = [read_results(ROOT / source) for source in sources.split()]
             made = {
