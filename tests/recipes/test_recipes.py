@@ -798,21 +798,25 @@ def test_every_preset_parses(preset, monkeypatch):
             assert arguments.get(name, default) == getattr(of_class, name), name
 
 
-def commands_of_the_readme():
-    """The commands of its shell blocks, those of make apart: CI runs these."""
-    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+PAGES = ("README.md", "model_cards/README.md")
+
+
+def commands_of_the_pages():
+    """The commands of their shell blocks, those of make apart: CI runs these."""
+    pages = "".join((ROOT / page).read_text() for page in PAGES)
+    blocks = re.findall(r"```bash\n(.*?)```", pages, flags=re.DOTALL)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     return [line for line in lines if not line.startswith(("make ", "source "))]
 
 
 @pytest.mark.slow
-def test_every_command_of_the_readme_runs(tmp_path):
+def test_every_command_of_the_pages_runs(tmp_path):
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     (tmp_path / "my_corpora").symlink_to(DEMO_FOLDER)
     (tmp_path / "ud").mkdir()
     write_treebanks(tmp_path / "ud", ("ta_ttb", "mr_ufal", "qhe_hiencs"))
     saved_encoder(tmp_path / "xlm-roberta-base", num_hidden_layers=6)
-    commands = commands_of_the_readme()
+    commands = commands_of_the_pages()
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -855,9 +859,10 @@ def test_every_command_of_the_readme_runs(tmp_path):
         assert run.returncode == 0, f"{program}\n{run.stderr[-3000:]}"
 
 
-def test_the_tables_of_the_readme_are_those_of_its_results():
-    readme = (ROOT / "README.md").read_text()
-    tables = re.findall(r"<!-- (\w+): (.+?) -->\n(.*?)\n<!-- end", readme, flags=re.DOTALL)
+@pytest.mark.parametrize("page", PAGES)
+def test_the_tables_of_a_page_are_those_of_its_results(page):
+    text = (ROOT / page).read_text()
+    tables = re.findall(r"<!-- (\w+): (.+?) -->\n(.*?)\n<!-- end", text, flags=re.DOTALL)
 
     assert tables
     for kind, sources, table in tables:
@@ -879,3 +884,12 @@ def test_the_tables_of_the_readme_are_those_of_its_results():
                 "systems": lambda *runs: systems_table(runs),
             }[kind](first, *others)
         assert table == made
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_of_a_page_leads_somewhere(page):
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", (ROOT / page).read_text())
+
+    assert targets
+    for target in targets:
+        assert target.startswith("https://") or (ROOT / page).parent.joinpath(target).exists(), target
