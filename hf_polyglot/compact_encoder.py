@@ -1,5 +1,5 @@
 """
-An encoder in a quarter of its size, to travel inside this package: 8 bits for each weight of a matrix, 16 for the rest.
+An encoder in a quarter of its size, to travel inside this package: 8 bits a weight of a matrix, 16 for the rest.
 
 A packed folder holds config.json, the tokenizer's files, and weights.safetensors. That is not the file that
 `from_pretrained` looks for, since it must be unpacked first; what is unpacked is an ordinary folder.

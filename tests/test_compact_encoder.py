@@ -69,7 +69,7 @@ def test_weights_that_are_not_finite_are_refused(folders, tmp_path):
     model.save_pretrained(folders[0])
 
     with pytest.raises(
-        ValueError, match=r"The weight embeddings.word_embeddings.weight of .+ is not finite; expected"
+        ValueError, match=r"The weight embeddings.word_embeddings.weight of .+ is not finite"
     ):
         pack_encoder(folders[0], tmp_path / "packed-nan")
 
