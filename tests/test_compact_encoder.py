@@ -68,9 +68,7 @@ def test_weights_that_are_not_finite_are_refused(folders, tmp_path):
     model.get_input_embeddings().weight.data[1, 0] = float("nan")
     model.save_pretrained(folders[0])
 
-    with pytest.raises(
-        ValueError, match=r"The weight embeddings.word_embeddings.weight of .+ is not finite"
-    ):
+    with pytest.raises(ValueError, match=r"The weight embeddings.word_embeddings.weight of .+ is not finite"):
         pack_encoder(folders[0], tmp_path / "packed-nan")
 
 
