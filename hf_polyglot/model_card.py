@@ -13,7 +13,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from hf_polyglot.result_tables import results_table, selection_table
-from hf_polyglot.results import check_results, languages_by_training, main_metric, read_results
+from hf_polyglot.results import check_results, has_dev_set, languages_by_training, main_metric, read_results
 
 # The first is where an installed wheel keeps its copy, the second the file itself, in a checkout.
 TEMPLATES = (
@@ -111,6 +111,7 @@ def model_card(results: Mapping[str, Any], *, repo_id: str | None = None) -> Mod
         "weakest": weakest,
         "weakest_score": scores[weakest][metric]["mean"],
         "best_seed": results.get("best_seed"),
+        "is_chosen": has_dev_set(results),
         "duration": _duration(results["seconds"]),
         "device": _device(results["device"]),
         "memory": f"{results['peak_memory_bytes'] / 2**30:.1f} GiB",

@@ -11,7 +11,8 @@ Keys, all required unless in brackets; others are kept and not read:
     arguments            of the recipe, by name
     data                 {language: {split: {sentences, fingerprint}, [source], [license]}}, only splits that were used
     seeds                list of integers
-    [best_seed]          the one whose model is kept, chosen on the development sets
+    [best_seed]          the one whose model is kept, chosen on the development sets; the first where there is none of
+                         a language trained on
     [one_model_per_language]  true if each language has a model of its own, in a folder of its name
     [examples_drawn]     {language: [number]}: training sentences (segments of Byte-to-Span) that went into updates, of
                          each seed, in their order
@@ -298,6 +299,17 @@ def training_average(scores: Mapping[str, Any]) -> Any:
     return scores.get("average_source", scores["average"])
 
 
+def has_dev_set(results: Mapping[str, Any]) -> bool:
+    """
+    Whether a language that a run trained on has a development set, by which its model can be chosen.
+
+    Args:
+        results (`Mapping[str, Any]`):
+            Of the run.
+    """
+    return any({"train", "validation"} <= set(splits) for splits in results["data"].values())
+
+
 def joined_results(
     runs: Mapping[str, Mapping[str, Any]], *, name: str, command: str, arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -385,9 +397,11 @@ def joined_seeds(runs: Sequence[Mapping[str, Any]], *, name: str, command: str) 
     scores = _scores_of_all_seeds(runs, [run["scores"] for run in runs])
     best_seed, best = None, first
     if not first.get("one_model_per_language"):
-        dev = training_average(scores["validation"])
-        values = dev[main_metric(dev)]["values"]
-        best_seed = seeds[max(range(len(seeds)), key=values.__getitem__)]
+        best_seed = seeds[0]
+        if has_dev_set(first):
+            dev = training_average(scores["validation"])
+            values = dev[main_metric(dev)]["values"]
+            best_seed = seeds[max(range(len(seeds)), key=values.__getitem__)]
         best = next(run for run in runs if best_seed in run["seeds"])
     joined = {
         **best,
@@ -504,12 +518,12 @@ def _joined_adam_states(states: Sequence[Mapping[str, list[str]] | None]) -> dic
 
 def _joined_scores(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """`scores` of one language each as those of all of them, with their average."""
-    first = next(iter(runs))
     joined = {}
-    for split, of_first in runs[first].items():
+    for split in dict.fromkeys(split for scores in runs.values() for split in scores):
+        having = {language: scores[split] for language, scores in runs.items() if split in scores}
         joined[split] = aggregate_scores([
-            _with_average({language: _of_seed(scores[split][language], index) for language, scores in runs.items()})
-            for index in range(_num_models(of_first))
+            _with_average({language: _of_seed(scores[language], index) for language, scores in having.items()})
+            for index in range(_num_models(next(iter(having.values()))))
         ])
     return joined
 

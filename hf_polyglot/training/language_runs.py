@@ -88,7 +88,8 @@ def train_each_language(
     folder = Path(training.output_dir)
     runs: dict[str, dict[str, Any]] = {}
     for language in corpora.train:
-        own_corpora, own_training = corpora.of_languages([language]), copy.copy(training)
+        own_corpora = corpora.of_languages([language])
+        own_training = copy.copy(training) if own_corpora.source_validation else training.without_dev_set()
         own_training.output_dir = str(folder / language)
         if training.push_to_hub:
             own_training.hub_model_id = f"{training.hub_model_id or folder.name}-{language}"

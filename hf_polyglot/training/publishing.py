@@ -54,6 +54,8 @@ def train_and_publish(
     Returns:
         What `results.json` says.
     """
+    if not corpora.source_validation:
+        training = training.without_dev_set()
     runs = train_over_seeds(make_trainer, training, arguments.seeds, corpora.evaluation, corpora.zero_shot_languages)
     if regime is None:
         regime = "polyglot" if len(corpora.train) > 1 else "monolingual"

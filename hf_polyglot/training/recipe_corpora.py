@@ -222,8 +222,9 @@ class RecipeCorpora:
 
     @property
     def source_validation(self) -> dict[str, Dataset]:
-        """Dev sets of the languages trained on, by which a zero-shot model must be chosen."""
-        return {language: self.evaluation["validation"][language] for language in self.train}
+        """Dev sets of the languages trained on, of those that have one; a zero-shot model must be chosen by them."""
+        known = self.evaluation.get("validation", {})
+        return {language: known[language] for language in self.train if language in known}
 
     def of_languages(self, languages: Sequence[str]) -> "RecipeCorpora":
         """
@@ -244,12 +245,12 @@ class RecipeCorpora:
             )
 
         def chosen(of_languages: Mapping[str, Any]) -> dict[str, Any]:
-            return {language: of_languages[language] for language in languages}
+            return {language: of_languages[language] for language in languages if language in of_languages}
 
         return replace(
             self,
             train=chosen(self.train),
-            evaluation={split: chosen(datasets) for split, datasets in self.evaluation.items()},
+            evaluation={split: known for split, datasets in self.evaluation.items() if (known := chosen(datasets))},
             zero_shot_languages=[],
             descriptions=chosen(self.descriptions),
         )
@@ -352,7 +353,7 @@ def load_recipe_corpora(
         known_labels=known_labels,
     )
     for language in training | zero_shot:
-        needed = ("train", "validation", "test") if language in training else ("test",)
+        needed = ("train", "test") if language in training else ("test",)
         missing = [split for split in needed if split not in loaded.corpora[language]]
         if missing:
             raise ValueError(
@@ -385,7 +386,9 @@ def load_recipe_corpora(
             if split in splits
         }
         for split in ("validation", "test")
+        if any(split in splits for splits in loaded.corpora.values())
     }
+    loaded.report.notes += _unchosen_notes(list(training), evaluation.get("validation", {}))
     if scheme in WORD_CLASSES:
         loaded.report.notes += _unseen_labels(train, evaluation, task.label_column, len(loaded.report.labels))
     return RecipeCorpora(
@@ -398,6 +401,20 @@ def load_recipe_corpora(
         is_demo=is_demo,
         descriptions=descriptions,
     )
+
+
+def _unchosen_notes(languages: Sequence[str], validation: Mapping[str, Dataset]) -> list[str]:
+    """A note on the languages trained on that have no dev set, and on what chooses the model instead."""
+    without = [language for language in languages if language not in validation]
+    if not without:
+        return []
+    chosen_by = [language for language in languages if language in validation]
+    how = (
+        f"a model of several languages is chosen by the dev sets of the others, {', '.join(chosen_by)}; one of it alone"
+        if chosen_by
+        else "a model"
+    )
+    return [f"{', '.join(without)}: without a dev set, {how} is trained to its last epoch."]
 
 
 def _unseen_labels(

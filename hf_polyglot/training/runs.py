@@ -30,7 +30,8 @@ class SeedRuns:
         seeds (`list[int]`):
             The seeds.
         best_seed (`int`):
-            The one with the best average dev F1 (or accuracy), whose model is kept.
+            The one with the best average dev F1 (or accuracy), whose model is kept; the first where no language that is
+            trained on has a dev set.
         sentence_counts (`dict[str, dict[str, np.ndarray]]`):
             `{split: {language: counts}}`: numbers of correct, predicted and gold spans of each sentence, of shape
             `(runs, sentences, 3)`, the runs in the order of the seeds.
@@ -116,7 +117,8 @@ def train_over_seeds(
         seeds (`Sequence[int]`):
             At least one.
         evaluation (`Mapping[str, Mapping[str, Dataset]]`):
-            `{split: {language: data set}}` to score in the end. The seeds are compared by `"validation"`.
+            `{split: {language: data set}}` to score in the end. The seeds are compared by `"validation"`, if it has
+            languages that are trained on.
         zero_shot_languages (`Sequence[str]`, *optional*):
             Languages of `evaluation` that are not trained on. They have no say in which seed is best.
 
@@ -162,8 +164,10 @@ def train_over_seeds(
             scores_of_seed, counts_of_seed = score_corpora(trainer, datasets, zero_shot_languages)
             scores[split].append(scores_of_seed)
             counts[split].append(counts_of_seed)
-        dev_average = training_average(scores["validation"][-1])
-        dev_score = dev_average[main_metric(dev_average)]
+        dev_score = 0.0  # of all seeds alike
+        if set(evaluation.get("validation", ())) - set(zero_shot_languages):
+            dev_average = training_average(scores["validation"][-1])
+            dev_score = dev_average[main_metric(dev_average)]
         if dev_score > best_score:
             best_score, best_seed, best_trainer = dev_score, seed, trainer
             trainer.save_model(training.output_dir)
