@@ -33,7 +33,8 @@ Keys, all required unless in brackets; others are kept and not read:
                          and of one model for each language, {language: [number]}; of average, how many epochs
     scores               {split: {language: {metric: {mean, std, [values]}, [by_type: {type: {metric: {mean, std}}}]},
                          [average], [average_source], [average_zero_shot]}}, in percent; `values` are those of the
-                         seeds, in their order
+                         seeds, in their order; of several tasks, metrics are `task_mean` and, of each task that the
+                         language has, such as `upos_accuracy` and `ner_f1`
 
 A language whose `data` has no `train` split was not trained on. A `source` written as `owner/name:configuration` is a
 data set on the Hub.
@@ -64,7 +65,7 @@ SELECTION_RULES = ("source_dev", "target_dev", "last", "average")
 # Arguments that earlier versions did not have, and what those did: seeds of both can be joined.
 LATER_ARGUMENTS = {
     "task": "ner", "label_scheme": "IOB2", "use_crf": True, "adapter": "none", "lora_rank": 8, "lora_alpha": 16,
-    "lora_dropout": 0.0,
+    "lora_dropout": 0.0, "task_weights": [],
 }  # fmt: skip
 
 # Keys of `data[language]` that are no splits.
@@ -79,8 +80,12 @@ CHANGE_NOTHING_LEARNED = (
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate")
 
-# Metrics of a task with spans, and of one without.
-_NEEDED_METRICS = ({"precision", "recall", "f1"}, {"accuracy"})
+# Of a model of several tasks: the mean of what each is chosen by. Those are there too, behind the name of their task,
+# as `upos_accuracy`; a language without a task lacks them.
+TASK_MEAN = "task_mean"
+
+# Metrics of a task with spans, of one without, and of several.
+_NEEDED_METRICS = ({"precision", "recall", "f1"}, {"accuracy"}, {TASK_MEAN})
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "name": str,
@@ -271,7 +276,8 @@ def aggregate_scores(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def main_metric(scores: Mapping[str, Any]) -> str:
     """
-    The metric by which models are chosen and compared: F1 of a task with spans, accuracy of one without.
+    The metric by which models are chosen and compared: F1 of a task with spans, accuracy of one without, of several
+    tasks the mean of theirs.
 
     Args:
         scores (`Mapping[str, Any]`):
@@ -281,7 +287,23 @@ def main_metric(scores: Mapping[str, Any]) -> str:
         >>> main_metric({"precision": 70.0, "recall": 60.0, "f1": 64.6}), main_metric({"accuracy": 91.0})
         ('f1', 'accuracy')
     """
-    return "f1" if "f1" in scores else "accuracy"
+    return next((metric for metric in (TASK_MEAN, "f1") if metric in scores), "accuracy")
+
+
+def mean_scores(languages: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """
+    Unweighted mean of each metric over the languages that have it, `by_type` left out.
+
+    Args:
+        languages (`Mapping[str, Mapping]`):
+            Numbers of each language, by metric.
+
+    Example:
+        >>> mean_scores({"tam": {"task_mean": 60.0, "upos_accuracy": 60.0}, "swa": {"task_mean": 40.0}})
+        {'task_mean': 50.0, 'upos_accuracy': 60.0}
+    """
+    metrics = dict.fromkeys(metric for scores in languages.values() for metric in scores if metric != "by_type")
+    return {metric: fmean(scores[metric] for scores in languages.values() if metric in scores) for metric in metrics}
 
 
 def training_average(scores: Mapping[str, Any]) -> Any:
@@ -541,8 +563,7 @@ def _joined_selections(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def _with_average(languages: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The scores of each language by one seed, and their mean as `"average"`."""
-    metrics = [key for key in next(iter(languages.values())) if key != "by_type"]
-    return languages | {"average": {key: fmean(scores[key] for scores in languages.values()) for key in metrics}}
+    return languages | {"average": mean_scores(languages)}
 
 
 def _of_seed(scores: Mapping[str, Any], index: int) -> dict[str, Any]:

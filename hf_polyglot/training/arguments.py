@@ -247,8 +247,8 @@ class PolyglotTrainingArguments(TrainingArguments):
         }
         if wrong := [name for name, is_asked_for in asked_for.items() if is_asked_for]:
             raise ValueError(
-                f"`{wrong[0]}` is {getattr(self, wrong[0])!r}, and no language that is trained on has a dev set, whose "
-                "scores it follows; expected at least one. Leave it out, or add a dev file."
+                f"`{wrong[0]}` is {getattr(self, wrong[0])!r}, and no language that is trained on has a dev set, "
+                "whose scores it follows; expected at least one. Leave it out, or add a dev file."
             )
         changed = copy.copy(self)
         changed.selection = self.selection or "last"

@@ -16,7 +16,12 @@ from hf_polyglot.results import (
     read_results,
     write_results,
 )
-from hf_polyglot.sentence_counts import joined_sentence_counts, read_sentence_counts, write_sentence_counts
+from hf_polyglot.sentence_counts import (
+    file_name_of_task,
+    joined_sentence_counts,
+    read_sentence_counts,
+    write_sentence_counts,
+)
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.publishing import command_line, run_arguments
 from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
@@ -105,8 +110,11 @@ def train_each_language(
         runs, name=folder.name, command=command_line(training), arguments=run_arguments(arguments, training)
     )
     if training.process_index == 0:
-        counts = [read_sentence_counts(folder / language) for language in runs]
-        write_sentence_counts(folder, joined_sentence_counts(counts, folder.name))
+        names = [file_name_of_task(task.name) for task in corpora.tasks] if corpora.further_labels else [""]
+        for name in names:
+            of_runs = [folder / language / name for language in runs]
+            counts = [read_sentence_counts(path) for path in of_runs]
+            write_sentence_counts(folder / name, joined_sentence_counts(counts, folder.name))
         write_model_card(folder, results)
         write_results(folder, results)
     return results
