@@ -176,9 +176,9 @@ def _joined_split(
     if len(kept) < len(tokens):
         notes.append(f"{place}: {len(tokens) - len(kept):,} sentences without any tags are left out.")
     language = next(iter(parts.values()))[split]["language"][:]
-    features = {"tokens": List(Value("string")), "language": Value("string")}
-    features |= {task: List(ClassLabel(names=names)) for task, names in labels.items()}
-    everything = {"tokens": tokens, "language": language, **columns}
+    features = {task: List(ClassLabel(names=names)) for task, names in labels.items()}
+    features = {"tokens": List(Value("string")), **features, "language": Value("string")}
+    everything = {"tokens": tokens, **columns, "language": language}
     return Dataset.from_dict(
         {name: [column[row] for row in kept] for name, column in everything.items()}, features=Features(features)
     )

@@ -247,3 +247,53 @@ def test_a_treebank_without_its_words_is_pointed_out(tmp_path):
     assert [note[: note.index(", as")] for note in notes if "every word" in note] == [
         "bb_two: every word of test is `_`"
     ]
+
+
+def test_several_tasks_are_one_string_and_entities_come_first(tmp_path):
+    arguments = CorpusArguments(task=["feats", "upos"])
+
+    assert arguments.task == "feats upos"
+    assert [task.name for task in arguments.tasks] == ["upos", "feats"]
+    assert CorpusArguments(task=["upos"]).task == CorpusArguments(task="upos").task == "upos"
+    with pytest.raises(ValueError, match="`task` is 'upos upos'; expected some of ner, upos, feats, each once"):
+        load_recipe_corpora(CorpusArguments(task="upos upos"))
+    with pytest.raises(ValueError, match="`task` is 'ner upos', and no corpus is given"):
+        load_recipe_corpora(CorpusArguments(task="ner upos"))
+
+
+def test_several_tasks_give_a_model_its_heads(tmp_path):
+    folder = write_treebanks(tmp_path)
+
+    corpora = load_recipe_corpora(
+        CorpusArguments(corpora=[f"{folder}/*"], task="upos feats", task_weights=["upos=2", "feats=0.5"])
+    )
+
+    assert corpora.labels == ["NOUN", "PUNCT", "VERB", "X"]
+    assert corpora.task_settings == {
+        "label_scheme": "upos",
+        "further_labels": {"feats": ["Case=Nom|Number=Sing", "Number=Sing", "Tense=Past", "_"]},
+        "loss_weights": {"upos": 2.0, "feats": 0.5},
+    }
+    assert load_recipe_corpora(CorpusArguments(corpora=[f"{folder}/*"], task="upos")).task_settings == {
+        "label_scheme": "upos"
+    }
+    alone = load_recipe_corpora(CorpusArguments(corpora=[f"{folder}/*"], task="upos")).to_dict()
+    assert corpora.to_dict()["aa_one"]["train"]["sentences"] == alone["aa_one"]["train"]["sentences"]
+    assert corpora.to_dict()["aa_one"]["train"]["fingerprint"] != alone["aa_one"]["train"]["fingerprint"]
+
+
+@pytest.mark.parametrize("weights", [["upos"], ["upos=0"], ["upos=-1"], ["ner=1"], ["upos=1", "upos=2"], ["upos=x"]])
+def test_weights_of_tasks_without_sense_are_refused(weights, tmp_path):
+    folder = write_treebanks(tmp_path)
+    arguments = CorpusArguments(corpora=[f"{folder}/*"], task="upos feats", task_weights=weights)
+
+    with pytest.raises(ValueError, match=r"`task_weights` has 'u?(pos|ner).*'; expected TASK=NUMBER with a positive"):
+        load_recipe_corpora(arguments)
+
+
+@pytest.mark.parametrize("settings", [{"tag_column": "3"}, {"type_map": ["DATE=O"]}])
+def test_what_says_how_one_task_is_read_is_refused_with_several(settings, tmp_path):
+    folder = write_treebanks(tmp_path)
+
+    with pytest.raises(ValueError, match=r"`(tag_column|type_map)` is .*, and `task` is 'upos feats'; expected none"):
+        load_recipe_corpora(CorpusArguments(corpora=[f"{folder}/*"], task="upos feats", **settings))
