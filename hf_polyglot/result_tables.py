@@ -5,7 +5,11 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from hf_polyglot.results import AVERAGES, languages_by_training, main_metric
+from hf_polyglot.results import AVERAGES, TASK_MEAN, languages_by_training, main_metric
+from hf_polyglot.tasks import TASKS
+
+# What each task of a model of several is chosen by.
+_METRICS_OF_TASKS = tuple(f"{task.name}_{task.metric}" for task in TASKS.values())
 
 # What a comparison says nothing about, by what it covers.
 SCOPES = {
@@ -25,7 +29,8 @@ def results_table(results: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, s
     Args:
         results (`Mapping[str, Any]` or a sequence of them):
             One run, shown with precision, recall and F1; or several, with the F1 of each in a column of its own. Runs
-            on tasks without spans are shown with their accuracy.
+            on tasks without spans are shown with their accuracy, one on several tasks with what each is chosen by and
+            the mean of these.
         split (`str`, *optional*, defaults to `"test"`):
             Whose scores.
 
@@ -279,12 +284,12 @@ def scores_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
             As `scores_with_average` gives them, in percent.
     """
     types = sorted({name for language in scores.values() for name in language.get("by_type", {})})
-    metrics = _columns(next(iter(scores.values())))
+    metrics = _columns(scores)
     rows = [["Language", *map(_title, metrics), *types]]
     for language, numbers in scores.items():
         by_type = numbers.get("by_type", {})
         f1_of_types = [by_type.get(name, {}).get("f1") for name in types]
-        cells = [*(numbers[metric] for metric in metrics), *f1_of_types]
+        cells = [*(numbers.get(metric) for metric in metrics), *f1_of_types]
         rows.append([language, *("–" if cell is None else f"{cell:.2f}" for cell in cells)])
     return _markdown(rows)
 
@@ -420,17 +425,25 @@ def _share(part: int, whole: int) -> str:
 def _metrics(run: Mapping[str, Any], split: str) -> list[str]:
     """Metrics worth a column, the most important last."""
     languages_by_training(run, split)
-    present = next(iter(run["scores"][split].values()))
-    return _columns(present)
+    return _columns(run["scores"][split])
 
 
 def _title(metric: str) -> str:
-    return {"f1": "F1"}.get(metric, metric.title())
+    """As `Accuracy`, `F1` or, of several tasks, `UPOS accuracy`."""
+    if metric == TASK_MEAN:
+        return "Mean of tasks"
+    task, _, of_task = metric.rpartition("_")
+    title = {"f1": "F1"}.get(of_task, of_task if task else of_task.title())
+    return f"{task.upper()} {title}".lstrip()
 
 
-def _columns(scores: Mapping[str, Any]) -> list[str]:
-    """Metrics worth a column, the most important last."""
-    return ["precision", "recall", "f1"] if main_metric(scores) == "f1" else ["accuracy"]
+def _columns(languages: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Metrics of these languages that are worth a column, the most important last."""
+    main = main_metric(next(iter(languages.values())))
+    if main == TASK_MEAN:
+        present = {metric for scores in languages.values() for metric in scores}
+        return [*(metric for metric in _METRICS_OF_TASKS if metric in present), TASK_MEAN]
+    return ["precision", "recall", "f1"] if main == "f1" else ["accuracy"]
 
 
 def _training_sentences(runs: Sequence[Mapping[str, Any]], language: str) -> str:
@@ -452,7 +465,7 @@ def _average_cell(run: Mapping[str, Any], split: str, group: list[str], metric: 
     key = _average_key(run, split, group)
     if key is not None:
         return _cell(run, split, key, metric)
-    if not set(group) <= set(run["scores"][split]):
+    if not all(metric in run["scores"][split].get(language, {}) for language in group):
         return "–"
     return f"{fmean(run['scores'][split][language][metric]['mean'] for language in group):.2f}"
 

@@ -316,3 +316,35 @@ def test_runs_of_a_task_without_spans_are_joined_like_others():
     joined = joined_results({"yor": alone("yor", 80.0), "hau": alone("hau", 90.0)}, name="", command="", arguments={})
 
     assert joined["scores"]["test"]["average"]["accuracy"]["values"] == [85.0]
+
+
+def monolingual_results(language, seed, *splits):
+    """Results of a run on one language that has these splits besides training."""
+    split = {"sentences": 10, "fingerprint": "a"}
+    of_language = {metric: {"mean": 60.0 + seed, "std": 0, "values": [60.0 + seed]} for metric in ("accuracy",)}
+    return zero_shot_results(
+        regime="monolingual",
+        seeds=[seed],
+        data={language: dict.fromkeys(("train", *splits), split)},
+        scores={name: {language: of_language, "average": of_language} for name in splits},
+    )
+
+
+def test_the_first_seed_is_kept_where_no_dev_set_could_choose():
+    without = [monolingual_results("kaz", seed, "test") for seed in (1, 2)]
+    with_dev = [monolingual_results("kaz", seed, "validation", "test") for seed in (1, 2)]
+
+    assert joined_seeds(without, name="both", command="join")["best_seed"] == 1
+    assert joined_seeds(with_dev, name="both", command="join")["best_seed"] == 2
+
+
+def test_languages_without_a_dev_set_are_joined_with_those_that_have_one():
+    runs = {
+        "kaz": monolingual_results("kaz", 1, "test"), "tam": monolingual_results("tam", 1, "validation", "test")
+    }  # fmt: skip
+
+    joined = joined_results(runs, name="both", command="join", arguments={})
+
+    assert set(joined["scores"]["validation"]) == {"tam", "average"}
+    assert set(joined["scores"]["test"]) == {"kaz", "tam", "average"}
+    check_results(joined)

@@ -17,6 +17,8 @@ from hf_polyglot.inference.tagging import (
     segment_words,
     tag_words,
 )
+from hf_polyglot.models.label_scheme import labels_by_scheme
+from hf_polyglot.tasks import task_of
 
 TASK = "polyglot-token-classification"
 
@@ -29,7 +31,8 @@ class PolyglotTokenClassificationPipeline(Pipeline):
     list of such lists. `language="swa"` tells a model with transition scores for each language which one all of them
     are in. An entity is a dictionary with `entity_group`, `score`, `word`, `start`, `end` (so that `text[start:end] ==
     word`), and `word_start` and `word_end`. Offsets into words count in `" ".join(words)`. A model of parts of speech
-    or of morphology gives every word so, and takes `second_best_for=["X"]`, see [`tag_words`].
+    or of morphology gives every word so, and takes `second_best_for=["X"]`, see [`tag_words`]. `task="feats"` chooses
+    one of the tasks of a model of several, by default the first; `read` gives the tags of all.
 
     Example:
         >>> from transformers import pipeline
@@ -49,15 +52,17 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         is_split_into_words: bool | None = None,
         language: str | None = None,
         second_best_for: Sequence[str] | None = None,
+        task: str | None = None,
         **unknown,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown:
             raise ValueError(
                 f"Unknown to this pipeline: {', '.join(sorted(unknown))}. It takes `is_split_into_words`, "
-                "`language`, `second_best_for` and `batch_size`."
+                "`language`, `second_best_for`, `task` and `batch_size`."
             )
         given = {
-            "is_split_into_words": is_split_into_words, "language": language, "second_best_for": second_best_for
+            "is_split_into_words": is_split_into_words, "language": language, "second_best_for": second_best_for,
+            "task": task,
         }  # fmt: skip
         return {name: value for name, value in given.items() if value is not None}, {}, {}
 
@@ -67,6 +72,7 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         is_split_into_words: bool = False,
         language: str | None = None,
         second_best_for: Sequence[str] = (),
+        task: str | None = None,
     ) -> dict[str, Any]:
         """
         The words of an input and where they stand in its text.
@@ -80,11 +86,13 @@ class PolyglotTokenClassificationPipeline(Pipeline):
                 Its language.
             second_best_for (`Sequence[str]`, *optional*):
                 Classes of words that are passed over, see [`tag_words`].
+            task (`str`, *optional*):
+                Which of several tasks.
 
         Raises:
             ValueError: if it is the other of the two.
         """
-        settings = {"language": language, "second_best_for": second_best_for}
+        settings = {"language": language, "second_best_for": second_best_for, "scheme": self._scheme_of(task)}
         if is_split_into_words:
             if isinstance(inputs, str) or not all(isinstance(word, str) for word in inputs):
                 raise ValueError(
@@ -97,6 +105,23 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         offsets = segment_words(inputs)
         words = [inputs[start:end] for start, end in offsets]
         return {"text": inputs, "words": words, "offsets": offsets} | settings
+
+    def _scheme_of(self, task: str | None) -> str:
+        """
+        Scheme of the labels of a task, by default the first.
+
+        Raises:
+            ValueError: if the model has no such task.
+        """
+        schemes = {task_of(scheme).name: scheme for scheme in labels_by_scheme(self.model.config)}
+        if task is None:
+            return next(iter(schemes.values()))
+        if task not in schemes:
+            raise ValueError(
+                f"`task` is {task!r}; expected a task of the model, {' or '.join(schemes)}. Correct it, or leave it "
+                "out."
+            )
+        return schemes[task]
 
     def _forward(self, model_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         check_tagger(self.model)
@@ -128,15 +153,20 @@ class PolyglotTokenClassificationPipeline(Pipeline):
             model_outputs (`dict`):
                 Text, words, their offsets and their tags.
         """
-        text, tagged = model_outputs["text"], model_outputs["tagged"]
+        text, scheme = model_outputs["text"], model_outputs["scheme"]
+        tagged = model_outputs["tagged"].of_task(scheme)
         entities = model_outputs.get("entities")
         if entities is None:
-            entities = entities_of(tagged, model_outputs["offsets"], self.model.config.label_scheme)
+            entities = entities_of(tagged, model_outputs["offsets"], scheme)
         return {
             "text": text,
             "words": list(tagged.words),
             "tags": list(tagged.tags),
             "entities": [entity_record(entity, text) for entity in entities],
+            "tags_by_task": {
+                task_of(of_task).name: list(model_outputs["tagged"].of_task(of_task).tags)
+                for of_task in labels_by_scheme(self.model.config)
+            },
         }
 
     def __call__(self, inputs, *, batch_size: int | None = None, **parameters):
@@ -149,7 +179,7 @@ class PolyglotTokenClassificationPipeline(Pipeline):
             batch_size (`int`, *optional*):
                 Inputs read at once. Defaults to that of the pipeline, or 32.
             parameters:
-                `is_split_into_words`, `language`, `second_best_for`.
+                `is_split_into_words`, `language`, `second_best_for`, `task`.
 
         Returns:
             `list` of entities for one input; a list of such lists for a list of inputs; an iterator for any other
@@ -170,9 +200,11 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         is_split_into_words: bool = False,
         language: str | None = None,
         second_best_for: Sequence[str] = (),
+        task: str | None = None,
     ) -> Iterator[dict[str, Any]]:
         """
-        Text, words, tags and entities of each input, in their order, read batch by batch as they are asked for.
+        Text, words, tags and entities of each input, in their order, read batch by batch as they are asked for; and
+        `tags_by_task`, the tags of every task of the model by its name.
 
         Args:
             inputs (`Iterable[str]` or `Iterable[list[str]]`):
@@ -185,6 +217,9 @@ class PolyglotTokenClassificationPipeline(Pipeline):
                 Language of all of them.
             second_best_for (`Sequence[str]`, *optional*):
                 Classes of words that are passed over, see [`tag_words`].
+            task (`str`, *optional*):
+                Of several, the one that `tags` and `entities` are of; `"ner"`, `"upos"` or `"feats"`. Defaults to the
+                first.
         """
         known = getattr(self.model.config, "languages", None)
         if language is not None and known is not None and language not in known:
@@ -198,7 +233,8 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         remaining = iter(inputs)
         size = batch_size or self._batch_size or 32
         while batch := [
-            self.preprocess(one, is_split_into_words, language, second_best_for) for one in islice(remaining, size)
+            self.preprocess(one, is_split_into_words, language, second_best_for, task)
+            for one in islice(remaining, size)
         ]:
             with self.device_placement():
                 yield from map(self.postprocess, self._forward(batch))

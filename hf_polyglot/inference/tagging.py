@@ -7,8 +7,8 @@ Axes:
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from hf_polyglot.data.byte_segments import sentence_documents
 from hf_polyglot.data.collators import collator_for
-from hf_polyglot.models.label_scheme import WORD_CLASSES, labels_of, spans_from_tags, tags_from_spans
+from hf_polyglot.models.label_scheme import WORD_CLASSES, labels_by_scheme, spans_from_tags, tags_from_spans
 from hf_polyglot.models.modeling_byte_to_span import ReadBytes
 from hf_polyglot.models.span_symbols import character_boundaries
 
@@ -49,12 +49,25 @@ class TaggedWords:
             span, or, outside every span, that none begins there.
         stray_types (`tuple[str, ...]`, *optional*):
             Types of the spans that begin or end within a word, which no tag shows. They count as wrong.
+        further (`dict[str, TaggedWords]`, *optional*):
+            By a model of several tasks: what it says of the same words in each task but the first, by scheme.
     """
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
     probabilities: tuple[float, ...]
     stray_types: tuple[str, ...] = ()
+    further: dict[str, "TaggedWords"] = field(default_factory=dict, hash=False)
+
+    def of_task(self, scheme: str) -> "TaggedWords":
+        """
+        The tags of one of the tasks.
+
+        Args:
+            scheme (`str`):
+                Of its labels: that of the first task, or one of `further`.
+        """
+        return self.further.get(scheme, self)
 
 
 @dataclass(frozen=True)
@@ -151,10 +164,12 @@ def tag_words(
             probable of the others instead.
 
     Returns:
-        `list` of [`TaggedWords`], in the order of `sentences`. A model that reads documents takes them for one.
+        `list` of [`TaggedWords`], in the order of `sentences`. A model that reads documents takes them for one. Those
+        of a model of several tasks have the tags of all, from one pass.
     """
     check_tagger(model)
-    passed_over = _passed_over_labels(model.config, second_best_for)
+    labels_of_tasks = labels_by_scheme(model.config)
+    passed_over = _passed_over_labels(labels_of_tasks, second_best_for)
     if model.input_form == "byte_segments":
         return _tag_words_of_documents(model, sentences, batch_size)
     collate = collator_for(model, tokenizer)
@@ -175,41 +190,61 @@ def tag_words(
         outputs = model(**{name: tensor.to(model.device) for name, tensor in batch.items()})
         lengths = torch.tensor([len(sentences[index]) for index in indices], device=model.device)
         mask = torch.arange(int(lengths.max()), device=model.device) < lengths[:, None]  # (batch, words)
-        labels = model.decode(outputs, mask)  # (batch, words)
-        probabilities = model.label_probabilities(outputs, mask)  # (batch, words, labels)
-        if passed_over:
-            labels = _second_best(labels, probabilities, torch.tensor(passed_over, device=model.device))
-        chosen = probabilities.gather(2, labels.clamp(min=0)[:, :, None]).squeeze(2)  # (batch, words)
-        for index, ids, values in zip(indices, labels.tolist(), chosen.tolist(), strict=True):
-            words = sentences[index]
-            tagged[index] = TaggedWords(
-                tuple(words),
-                tuple(model.config.id2label[label] for label in ids[: len(words)]),
-                tuple(values[: len(words)]),
-            )
+        batch_words = [sentences[index] for index in indices]
+        of_tasks = [
+            _tags_of_task(model, outputs, mask, batch_words, tags, scheme, passed_over.get(scheme, []))
+            for scheme, tags in labels_of_tasks.items()
+        ]
+        for index, first, *further in zip(indices, *of_tasks, strict=True):
+            schemes = list(labels_of_tasks)[1:]
+            tagged[index] = replace(first, further=dict(zip(schemes, further, strict=True))) if schemes else first
     model.train(was_training)
     return tagged
 
 
-def _passed_over_labels(config: Any, second_best_for: Sequence[str]) -> list[int]:
+def _tags_of_task(
+    model: PreTrainedModel,
+    outputs: Any,
+    mask: Tensor,
+    sentences: Sequence[Sequence[str]],
+    tags: Sequence[str],
+    scheme: str,
+    passed_over: Sequence[int],
+) -> list[TaggedWords]:
+    """What a model says of the sentences of a batch in one of its tasks."""
+    of_task = {} if scheme == model.config.label_scheme else {"scheme": scheme}
+    labels = model.decode(outputs, mask, **of_task)  # (batch, words)
+    probabilities = model.label_probabilities(outputs, mask, **of_task)  # (batch, words, labels)
+    if passed_over:
+        labels = _second_best(labels, probabilities, torch.tensor(passed_over, device=model.device))
+    chosen = probabilities.gather(2, labels.clamp(min=0)[:, :, None]).squeeze(2)  # (batch, words)
+    return [
+        TaggedWords(tuple(words), tuple(tags[label] for label in ids[: len(words)]), tuple(values[: len(words)]))
+        for words, ids, values in zip(sentences, labels.tolist(), chosen.tolist(), strict=True)
+    ]
+
+
+def _passed_over_labels(labels: Mapping[str, Sequence[str]], second_best_for: Sequence[str]) -> dict[str, list[int]]:
     """
-    Ids of the classes that are passed over.
+    Ids of the classes that are passed over, in the first task whose labels are classes of words and have them all.
 
     Raises:
-        ValueError: if the model's labels are no classes of words, or do not have these, or only these.
+        ValueError: if there is no such task, or if it has no other labels.
     """
     if not second_best_for:
-        return []
-    labels = labels_of(config)
-    unknown = [name for name in second_best_for if name not in labels]
-    if config.label_scheme not in WORD_CLASSES or unknown or set(labels) <= set(second_best_for):
-        raise ValueError(
-            f"`second_best_for` is {', '.join(second_best_for)}, and the labels of the model, of scheme "
-            f"{config.label_scheme}, are {', '.join(labels[:20])}{' ...' * (len(labels) > 20)}. Expected some of "
-            "them, of a model whose labels are classes of words: an entity's tag means nothing without those "
-            "beside it. Leave it out, or correct it."
-        )
-    return [labels.index(name) for name in second_best_for]
+        return {}
+    for scheme, of_task in labels.items():
+        if scheme in WORD_CLASSES and set(second_best_for) < set(of_task):
+            return {scheme: [of_task.index(name) for name in second_best_for]}
+    described = "; ".join(
+        f"of scheme {scheme}, are {', '.join(of_task[:20])}{' ...' * (len(of_task) > 20)}"
+        for scheme, of_task in labels.items()
+    )
+    raise ValueError(
+        f"`second_best_for` is {', '.join(second_best_for)}, and the labels of the model, {described}. Expected some "
+        "of them, of a model whose labels are classes of words: an entity's tag means nothing without those beside "
+        "it. Leave it out, or correct it."
+    )
 
 
 def _second_best(labels: Tensor, probabilities: Tensor, passed_over: Tensor) -> Tensor:

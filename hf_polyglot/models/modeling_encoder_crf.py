@@ -23,7 +23,7 @@ class EncoderCRFPreTrainedModel(PieceEncoderPreTrainedModel):
     """What the encoder alone and the tagger share."""
 
     config_class = EncoderCRFConfig
-    _keep_in_fp32_modules_strict = {r"^crf\."}
+    _keep_in_fp32_modules_strict = {r"^crf\.", r"^further_heads\.\w+\.crf\."}
 
     def _init_weights(self, module):
         if isinstance(module, LinearChainCRF):
@@ -65,6 +65,8 @@ class EncoderCRFForTokenClassification(CRFTagger, EncoderCRFPreTrainedModel):
         self.classifier = nn.Linear(width, config.num_labels)
         if config.use_crf:
             self.crf = self.crf_of(config)
+        if config.further_labels:
+            self.further_heads = self.further_heads_of(config, width)
         self.post_init()
 
     def forward(
@@ -88,7 +90,7 @@ class EncoderCRFForTokenClassification(CRFTagger, EncoderCRFPreTrainedModel):
             attention_mask (`LongTensor` of shape `(windows, pieces)`, *optional*):
                 1 on real pieces.
             labels (`LongTensor` of shape `(batch, words)`, *optional*):
-                Label ids, -100 on padding.
+                Label ids, -100 on padding; of several tasks `(batch, words, tasks)`.
             language_ids (`LongTensor` of shape `(batch,)`, *optional*):
                 Index of each sentence's language in `config.languages`, -1 if it is not there. Read only by a model
                 with such languages, which takes all as unknown by default.
@@ -115,7 +117,9 @@ class EncoderCRFForTokenClassification(CRFTagger, EncoderCRFPreTrainedModel):
         if self.config.num_hidden_layers > 0:
             words = self.sentence_dropout(self.reading(words, mask))  # (batch, words, 2 * hidden)
         scores = self.classifier(words)  # (batch, words, labels)
-        return self.crf_output(scores, mask, labels, language_ids, num_items_in_batch)
+        return self.crf_output(
+            scores, mask, labels, language_ids, num_items_in_batch, further_logits=self.further_logits(words)
+        )
 
 
 EncoderCRFModel.register_for_auto_class("AutoModel")

@@ -502,6 +502,120 @@ def test_predicted_conllu_is_scored_as_in_the_shared_task(trained_on_words, tmp_
     ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def trained_on_both(tmp_path_factory):
+    """A treebank with a dev set, one without, and one without features; and a model with two heads."""
+    treebanks = write_treebanks(tmp_path_factory.mktemp("both"), ("aa_one", "bb_two", "cc_three"))
+    (treebanks / "bb_two-ud-dev.conllu").unlink()
+    for path in treebanks.glob("cc_three*"):
+        path.write_text(re.sub(r"(Case=Nom\|)?(Number|Tense)=\w+", "_", path.read_text()))
+    folder = tmp_path_factory.mktemp("runs") / "both"
+    output = run(
+        "byte_crf.py", "--task", "feats", "upos", "--task_weights", "feats=0.5", "--corpora", treebanks / "*", *TINY,
+        "--learning_rate", "1e-2", "--output_dir", folder,
+    )  # fmt: skip
+    return treebanks, folder, output
+
+
+@pytest.mark.slow
+def test_one_model_learns_two_tasks_and_says_what_each_treebank_lacks(trained_on_both):
+    _, folder, output = trained_on_both
+
+    results = read_results(folder)
+    config = json.loads((folder / "config.json").read_text())
+
+    assert "cc_three: no feats. It is trained and scored on its other tasks." in output
+    assert "bb_two: without a dev set, a model of several languages is chosen by the dev sets of the others" in output
+    assert results["arguments"]["task"] == "feats upos"
+    assert (config["label_scheme"], list(config["further_labels"])) == ("upos", ["feats"])
+    assert config["loss_weights"] == {"feats": 0.5}
+    test = results["scores"]["test"]
+    assert set(test["aa_one"]) == {"upos_accuracy", "feats_accuracy", "task_mean"}
+    assert set(test["cc_three"]) == {"upos_accuracy", "task_mean"}
+    assert set(results["scores"]["validation"]) == {"aa_one", "cc_three", "average"}
+    assert results_table(results) in output
+    assert "One model with a head for each task: upos, feats." in (folder / "README.md").read_text()
+    counts = {task: read_sentence_counts(folder / f"sentence_counts-{task}.json") for task in ("upos", "feats")}
+    assert set(counts["feats"].counts["test"]) == {"aa_one", "bb_two"}
+    correct, words, _ = counts["upos"].counts["test"]["cc_three"][0].sum(0)
+    assert test["cc_three"]["upos_accuracy"]["mean"] == pytest.approx(100 * correct / words)
+    with pytest.raises(ValueError, match=r"is of several tasks, whose counts are in sentence_counts-feats.json, "):
+        read_sentence_counts(folder)
+
+
+@pytest.mark.slow
+def test_both_columns_are_written_in_one_pass_and_scored_together(trained_on_both, tmp_path):
+    treebanks, folder, _ = trained_on_both
+    names = [path.name for path in sorted(treebanks.glob("*-test.conllu"))]
+    predict = ["--model", folder, "--output_format", "conllu"]
+    for name in names:
+        run("predict.py", *predict, "--input", treebanks / name, "--output", tmp_path / name)
+
+    by_folder = run(
+        "evaluate_conllu.py", "--gold_files", treebanks, "--system_files", tmp_path,
+        "--output_file", tmp_path / "scores.json",
+    )  # fmt: skip
+    by_pattern = run(
+        "evaluate_conllu.py", "--gold_files", treebanks / "*test*", "--system_files", tmp_path / "*-test.conllu"
+    )
+    run(
+        "evaluate.py", "--model", folder, "--corpora", treebanks / "*", "--output_file", tmp_path / "own.json",
+        "--sentence_counts", tmp_path / "counts.json",
+    )  # fmt: skip
+
+    assert by_folder == by_pattern
+    scores, own = (json.loads((tmp_path / name).read_text()) for name in ("scores.json", "own.json"))
+    assert list(scores) == ["aa_one", "bb_two", "cc_three", "average"]
+    assert scores["average"]["AllTags"]["f1"] == pytest.approx(
+        sum(scores[name]["AllTags"]["f1"] for name in scores if name != "average") / 3
+    )
+    test = read_results(folder)["scores"]["test"]
+    for treebank in ("aa_one", "bb_two"):
+        assert scores[treebank]["UPOS"]["f1"] == pytest.approx(test[treebank]["upos_accuracy"]["mean"])
+        assert scores[treebank]["UFeats"]["f1"] == pytest.approx(test[treebank]["feats_accuracy"]["mean"])
+        assert {name: score["mean"] for name, score in test[treebank].items()} == pytest.approx(own[treebank])
+    own_counts = read_sentence_counts(tmp_path / "counts-feats.json")
+    assert own_counts.fingerprints == {
+        "test": read_sentence_counts(folder / "sentence_counts-feats.json").fingerprints["test"]
+    }
+    with pytest.raises(
+        AssertionError, match=r"There is no .*; expected a system file for each gold file, of its name"
+    ):
+        run("evaluate_conllu.py", "--gold_files", treebanks / "*", "--system_files", tmp_path)
+    with pytest.raises(AssertionError, match=r"has no file .*-test.conllu; expected one at least"):
+        run("evaluate_conllu.py", "--gold_files", treebanks / "zz*", "--system_files", tmp_path)
+
+
+@pytest.mark.slow
+def test_columns_and_records_have_the_tags_of_each_task(trained_on_both):
+    _, folder, _ = trained_on_both
+
+    columns = run("predict.py", "--model", folder, "--output_format", "conll", stdin="amina sings!\n")
+    records = run("predict.py", "--model", folder, stdin="amina sings!\n")
+    raw = run("predict.py", "--model", folder, "--output_format", "conllu", stdin="amina sings!\n")
+
+    words = [line.split("\t") for line in columns.splitlines() if line]
+    record = json.loads(records)
+    assert [word for word, *_ in words] == record["words"] == ["amina", "sings", "!"]
+    assert [upos for _, upos, _ in words] == record["tags_by_task"]["upos"]
+    assert [feats for *_, feats in words] == record["tags_by_task"]["feats"]
+    rows = [line.split("\t") for line in raw.splitlines() if "\t" in line]
+    assert [(row[3], row[5]) for row in rows] == [(upos, feats) for _, upos, feats in words]
+
+
+@pytest.mark.slow
+def test_several_tasks_are_refused_where_there_is_one_head(trained_on_both, tmp_path):
+    treebanks, folder, _ = trained_on_both
+    common = ["--task", "upos", "feats", "--corpora", treebanks / "aa*", "--output_dir", tmp_path, *TRAINING]
+
+    with pytest.raises(AssertionError, match=r"`task` is 'upos feats', and charner has one head; expected one task"):
+        run("charner.py", *common)
+    with pytest.raises(AssertionError, match=r"`task` is 'upos feats', and SLICER has one head; expected one task"):
+        run("slicer.py", *common)
+    with pytest.raises(AssertionError, match=r"has a head for each of upos, feats; expected a model of one task"):
+        run("continue_finetuning.py", "--model", folder, "--language", "aa_one", "--use_cpu", "true")
+
+
 @pytest.mark.slow
 def test_models_of_parts_of_speech_are_continued(trained_on_words, tmp_path):
     treebanks, folder, _ = trained_on_words
