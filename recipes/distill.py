@@ -77,15 +77,11 @@ def main(arguments: DistillArguments, training: PolyglotTrainingArguments) -> di
             distil_first(distillation)
         return PolyglotTrainer(model, args, train_dataset=corpora.train, **options)
 
-    results = train_and_publish(
-        make_trainer,
-        arguments,
-        training,
-        corpora,
-        regime="distilled" if is_distilled else None,
-        teacher=arguments.teacher if is_distilled else None,
-        distilled_on={language: len(dataset) for language, dataset in sentences.items()} if is_distilled else None,
-    )
+    described: dict[str, Any] = {"base_model": arguments.student_encoder}
+    if is_distilled:
+        distilled_on = {language: len(dataset) for language, dataset in sentences.items()}
+        described |= {"regime": "distilled", "teacher": arguments.teacher, "distilled_on": distilled_on}
+    results = train_and_publish(make_trainer, arguments, training, corpora, **described)
     training.print(results_summary(results, training.output_dir))
     return results
 

@@ -15,7 +15,7 @@ References:
 """
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ import torch
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hf_polyglot.data.collators import collator_for, word_counts
@@ -128,9 +129,9 @@ def soft_cross_entropy(log_probabilities: Tensor, targets: Tensor, mask: Tensor)
     """
     Cross-entropy `H(p, q)` of the student's distributions q under the teacher's p, summed over positions, in nats.
 
-    Both are at temperature T. The sum is not multiplied by T^2: that is to keep its weight beside a loss on gold labels
-    (Hinton et al. 2015, section 2), and there is none here; the labelled data come afterwards, and Adam does not see
-    the scale. The gradient is zero where q is p.
+    Both are at temperature T. The sum is not multiplied by T^2: that is to keep its weight beside a loss on gold
+    labels (Hinton et al. 2015, section 2), and there is none here; the labelled data come afterwards, and Adam does
+    not see the scale. The gradient is zero where q is p.
 
     Args:
         log_probabilities (`Tensor` of shape `(batch, positions, labels)`):
@@ -366,6 +367,27 @@ def _targets(teacher: nn.Module, outputs: Any, mask: Tensor, settings: Distillat
     )
 
 
+def mean_of_update(trainer: Trainer, total: Tensor, mask: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
+    """
+    The part of a batch in the mean over all positions of an update, on all processes.
+
+    Args:
+        trainer (`Trainer`):
+            That trains.
+        total (`Tensor` of shape `()`):
+            The sum over the positions of this batch.
+        mask (`BoolTensor` of shape `(batch, positions)`):
+            True on them.
+        num_items_in_batch (`int` or `Tensor` of shape `()`, *optional*):
+            Positions of the update, by default those of this batch.
+    """
+    if num_items_in_batch is None:
+        return total / mask.sum()
+    # Of several processes, the Trainer averages the gradients.
+    factor = trainer.accelerator.num_processes if trainer.args.average_tokens_across_devices else 1
+    return total * factor / num_items_in_batch
+
+
 class DistillationTrainer(PolyglotTrainer):
     """
     Trainer of a student on unlabelled sentences, by what its teacher says of them.
@@ -452,9 +474,8 @@ class DistillationTrainer(PolyglotTrainer):
         if self.settings.attention_weight > 0:
             for tagger in (self.model, self.teacher):
                 tagger.encoder.set_attn_implementation("eager")  # the only one that gives attentions
-        if self.settings.hidden_weight > 0 and student.hidden_size != teacher.hidden_size:
-            projections = [nn.Linear(student.hidden_size, teacher.hidden_size, bias=False) for _ in self.layers]
-            setattr(self.model, PROJECTIONS, nn.ModuleList(projections).to(self.args.device))
+        if self.settings.hidden_weight > 0:
+            add_projections(self.model, student, teacher, len(self.layers))
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """
@@ -491,9 +512,7 @@ class DistillationTrainer(PolyglotTrainer):
             total = total + self.settings.hidden_weight * self._hidden_loss(student, outputs, said, positions, mask)
         if self.settings.attention_weight > 0:
             total = total + self.settings.attention_weight * self._attention_loss(outputs, said, inputs)
-        loss = total / (mask.sum() if num_items_in_batch is None else num_items_in_batch)
-        if self.args.average_tokens_across_devices and num_items_in_batch is not None:
-            loss = loss * self.accelerator.num_processes  # whose gradients are averaged
+        loss = mean_of_update(self, total, mask, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
     def _label_loss(self, student, outputs, targets: Mapping[str, Tensor], mask: Tensor) -> Tensor:
@@ -511,9 +530,10 @@ class DistillationTrainer(PolyglotTrainer):
 
     def _hidden_loss(self, student, outputs, said, positions: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
         """Mean squared difference of hidden states, averaged over layers, summed over positions."""
-        projections = getattr(student, PROJECTIONS, [nn.Identity()] * len(self.layers))
         total = mask.new_zeros((), dtype=torch.float32)
-        for number, (layer, projection) in enumerate(zip(self.layers, projections, strict=True), 1):
+        for number, (layer, projection) in enumerate(
+            zip(self.layers, projections_of(student, len(self.layers)), strict=True), 1
+        ):
             own = projection(vectors_at(outputs.hidden_states[number], positions[0]))
             other = vectors_at(said.hidden_states[layer], positions[1])
             total = total + ((own - other).square().mean(2) * mask).sum()
@@ -545,27 +565,105 @@ class DistillationTrainer(PolyglotTrainer):
                 As in [`PolyglotTrainer`].
         """
         output = super().train(resume_from_checkpoint, trial, ignore_keys_for_eval)
-        if hasattr(self.model, PROJECTIONS):
-            delattr(self.model, PROJECTIONS)
+        remove_projections(self.model)
         return output
+
+    def examples_drawn(self) -> dict[str, int]:
+        """No labelled sentence goes into an update."""
+        return {}
 
     def _course(self) -> dict[str, str]:
         return super()._course() | {"distillation": str(asdict(self.settings))}
 
     def _save_model(self, output_dir: str | None, state_dict: dict | None) -> None:
-        state = self.model.state_dict() if state_dict is None else state_dict
-        own = {name: weights for name, weights in state.items() if not name.startswith(f"{PROJECTIONS}.")}
-        super()._save_model(output_dir, own)
         folder = Path(output_dir or self.args.output_dir)
-        if len(own) < len(state) and folder.name.startswith(PREFIX_CHECKPOINT_DIR) and self.args.should_save:
-            projections = {name: weights.contiguous() for name, weights in state.items() if name not in own}
-            save_file(projections, folder / PROJECTIONS_FILE)
+        state = self.model.state_dict() if state_dict is None else state_dict
+        super()._save_model(output_dir, apart_from_projections(state, folder if self.args.should_save else None))
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        path = Path(resume_from_checkpoint) / PROJECTIONS_FILE
-        if path.is_file():
-            self.model.load_state_dict(load_file(path), strict=False)
+        load_projections(self.model, resume_from_checkpoint)
+
+
+def add_projections(student: nn.Module, student_config: Any, teacher_config: Any, num_layers: int) -> None:
+    """
+    Give a student what maps its hidden states to the width of its teacher's, if that is another.
+
+    It is a part of the student while it learns, so that the optimizer and several processes know of it.
+
+    Args:
+        student (`nn.Module`):
+            The student.
+        student_config (`PreTrainedConfig`):
+            Of its encoder.
+        teacher_config (`PreTrainedConfig`):
+            Of the teacher's.
+        num_layers (`int`):
+            Layers that are compared, each with a map of its own.
+    """
+    widths = student_config.hidden_size, teacher_config.hidden_size
+    if widths[0] != widths[1]:
+        projections = nn.ModuleList([nn.Linear(*widths, bias=False) for _ in range(num_layers)])
+        setattr(student, PROJECTIONS, projections.to(next(student.parameters()).device))
+
+
+def projections_of(student: nn.Module, num_layers: int) -> Iterable[nn.Module]:
+    """
+    The maps of [`add_projections`], or, of a student that needs none, what changes nothing.
+
+    Args:
+        student (`nn.Module`):
+            The student.
+        num_layers (`int`):
+            Layers that are compared.
+    """
+    projections: Any = getattr(student, PROJECTIONS, None)
+    return [nn.Identity()] * num_layers if projections is None else projections
+
+
+def remove_projections(student: nn.Module) -> None:
+    """
+    Take from a student what was only needed to compare it.
+
+    Args:
+        student (`nn.Module`):
+            That has learned.
+    """
+    if hasattr(student, PROJECTIONS):
+        delattr(student, PROJECTIONS)
+
+
+def apart_from_projections(state: Mapping[str, Tensor], folder: Path | None) -> dict[str, Tensor]:
+    """
+    The student's own weights; the maps of [`add_projections`] are written beside them in a checkpoint alone.
+
+    Args:
+        state (`Mapping[str, Tensor]`):
+            All weights, by name.
+        folder (`Path`, *optional*):
+            Where they are saved, if this process saves.
+    """
+    own = {name: weights for name, weights in state.items() if not name.startswith(f"{PROJECTIONS}.")}
+    if len(own) < len(state) and folder is not None and folder.name.startswith(PREFIX_CHECKPOINT_DIR):
+        others = {name: weights.contiguous() for name, weights in state.items() if name not in own}
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(others, folder / PROJECTIONS_FILE)
+    return own
+
+
+def load_projections(student: nn.Module, checkpoint: str | Path) -> None:
+    """
+    Go on with the maps of a checkpoint, if it has any.
+
+    Args:
+        student (`nn.Module`):
+            The student.
+        checkpoint (`str` or `Path`):
+            Its folder.
+    """
+    path = Path(checkpoint) / PROJECTIONS_FILE
+    if path.is_file():
+        student.load_state_dict(load_file(path), strict=False)
 
 
 def encoder_config_of(tagger: Any) -> Any:

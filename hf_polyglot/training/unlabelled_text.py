@@ -38,7 +38,9 @@ def read_text_files(arguments: TextArguments) -> dict[str, list[str]]:
     """
     texts: dict[str, list[str]] = {}
     for given in arguments.text_files:
-        language, _, name = given.rpartition("=") if "/" not in given.partition("=")[0] else ("", "", given)
+        language, equals, name = given.partition("=")
+        if not equals or "/" in language:  # the "=" is part of a path
+            language, name = "", given
         path = Path(name)
         if not path.is_file():
             raise ValueError(f"The text file {name} is not there; expected FILE or LANGUAGE=FILE. Correct the path.")
