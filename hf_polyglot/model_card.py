@@ -130,7 +130,17 @@ def model_card(results: Mapping[str, Any], *, repo_id: str | None = None) -> Mod
         "model_name": repo_id or results["name"],
         **{
             key: results.get(key)
-            for key in ("model_type", "base_model", "base_model_sha256", "adapter", "adam_state", "seeds", "command")
+            for key in (
+                "model_type",
+                "teacher",
+                "distilled_on",
+                "base_model",
+                "base_model_sha256",
+                "adapter",
+                "adam_state",
+                "seeds",
+                "command",
+            )
         },
     }
     card: ModelCard = ModelCard.from_template(_card_data(results), template_str=_template(), **content)

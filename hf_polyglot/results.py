@@ -8,6 +8,8 @@ Keys, all required unless in brackets; others are kept and not read:
     regime               one of `REGIMES`
     [base_model]         what training started from, by its Hub id if it has one; absent or null if from scratch
     [base_model_sha256]  digest of the weights of the model that a continued run started from, as `sha256sum` gives it
+    [teacher]            what a distilled model learned from, by its Hub id or folder; absent or null if from none
+    [distilled_on]       {language: sentences}: the unlabelled ones that the teacher was asked about
     arguments            of the recipe, by name
     data                 {language: {split: {sentences, fingerprint}, [source], [license]}}, only splits that were used
     seeds                list of integers
@@ -176,6 +178,8 @@ def check_results(results: Mapping[str, Any]) -> None:
         raise ValueError(
             f"`base_model` is {results['base_model']!r}; expected a str, or null for a model from scratch."
         )
+    if not isinstance(results.get("teacher"), str | None):
+        raise ValueError(f"`teacher` is {results['teacher']!r}; expected a str, or null for a model without one.")
     _check_data(results["data"])
     _check_examples_drawn(results.get("examples_drawn", {}), results["data"], len(results["seeds"]))
     _check_scores(results["scores"], results["data"], len(results["seeds"]))

@@ -65,6 +65,15 @@ def test_a_language_is_reported_under_its_data_set_on_the_hub_or_under_its_sourc
     assert (unknown.dataset_config, unknown.dataset_name) == ("hau", "data of slicer-wikiann-zero-shot (hau)")
 
 
+def test_a_distilled_model_names_its_teacher():
+    taught = zero_shot_results(base_model=None, teacher="me/large", distilled_on={"eng": 1200, "yor": 30})
+
+    content = model_card(taught | {"regime": "distilled"}).content
+
+    assert "Its teacher was `me/large`, asked about 1,230 unlabelled sentences of eng, yor. It was trained" in content
+    assert "teacher" not in model_card(zero_shot_results()).content
+
+
 def test_the_metadata_is_what_the_hub_accepts():
     data = model_card(zero_shot_results()).data
 

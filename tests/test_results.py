@@ -115,6 +115,7 @@ def having(value, *keys):
         (having([], "seeds"), "`seeds` is []; expected at least one integer"),
         (having(["42"], "seeds"), "`seeds` is ['42']; expected at least one integer"),
         (having(3, "base_model"), "`base_model` is 3; expected a str, or null"),
+        (having(3, "teacher"), "`teacher` is 3; expected a str, or null for a model without one"),
         (having("nice", "data", "yor"), "`data.yor` is 'nice'; expected a language and its splits"),
         (having({}, "data", "average"), "`data.average` is {}; expected a language and its splits"),
         (having({"sentences": 3}, "data", "yor", "test"), "`data.yor.test` is {'sentences': 3}; expected `sentences`"),

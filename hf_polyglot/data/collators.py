@@ -113,6 +113,10 @@ class PieceCollator:
         languages (`Sequence[str]`, *optional*):
             Languages that the model tells apart; the batch then has `language_ids`.
 
+    Attributes:
+        every_piece (`bool`, defaults to `False`):
+            True makes `word_positions` those of all pieces, special ones left out.
+
     Example:
         A tokenizer with the ids `<s>` 1, `</s>` 2, `no` 5, `a` 6 and `men` 7 gives
 
@@ -138,6 +142,8 @@ class PieceCollator:
         self.label_column = label_column
         self.languages = languages
 
+        self.every_piece = False
+
     def lengths(self, sentences: pa.ListArray) -> np.ndarray:
         """What the sampler takes for the length of each sentence: its pieces."""
         return np.array(count_pieces(self.tokenizer, sentences.to_pylist()))
@@ -148,7 +154,7 @@ class PieceCollator:
         return (
             padded_labels(examples, self.label_column)
             | language_ids(examples, self.languages)
-            | encode_pieces(self.tokenizer, words, self.max_pieces)
+            | encode_pieces(self.tokenizer, words, self.max_pieces, every_piece=self.every_piece)
         )
 
 

@@ -256,6 +256,22 @@ class CRFTagger:
             return logits.float().softmax(2).masked_fill(~mask[:, :, None], 0.0)
         return crf.marginals(logits, mask, outputs.language_ids)
 
+    def label_log_probabilities(self, outputs: CRFTaggerOutput, mask: Tensor, temperature: float = 1.0) -> Tensor:
+        """
+        Log of the posterior probability of each label at each word, `(batch, words, labels)`, to be differentiated.
+
+        Args:
+            outputs ([`CRFTaggerOutput`]):
+                Of this model.
+            mask (`BoolTensor` of shape `(batch, words)`):
+                True on real words; what stands on padding is not defined.
+            temperature (`float`, *optional*, defaults to 1.0):
+                What all scores are divided by.
+        """
+        if not self._has_crf:
+            return (outputs.logits.float() / temperature).log_softmax(2)
+        return self.crf.log_marginals(outputs.logits, mask, outputs.language_ids, temperature)
+
     def add_languages(self, languages: Sequence[str]) -> None:
         """
         Give further languages transition scores of their own, which start from the mean of the others'.

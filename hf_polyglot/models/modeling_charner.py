@@ -168,6 +168,23 @@ class CharNERForTokenClassification(CharNERPreTrainedModel):
         """Posterior probability of each label at each word, `(batch, words, labels)`; zero on padding."""
         return self.agreement.label_probabilities(outputs.logits, outputs.unit_words, mask)
 
+    def label_log_probabilities(
+        self, outputs: TokenClassifierOutput, mask: Tensor, temperature: float = 1.0
+    ) -> Tensor:
+        """
+        Log of the posterior probability of each label at each word, `(batch, words, labels)`.
+
+        Args:
+            outputs (`TokenClassifierOutput`):
+                Of this model.
+            mask (`BoolTensor` of shape `(batch, words)`):
+                True on real words; what stands on padding is not defined.
+            temperature (`float`, *optional*, defaults to 1.0):
+                What the scores of units are divided by.
+        """
+        probabilities = self.agreement.label_probabilities(outputs.logits / temperature, outputs.unit_words, mask)
+        return probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log()
+
 
 def _share_of_word(unit_words: Tensor) -> Tensor:
     """One over the units of each unit's word, the space before it included, `(batch, units)`."""

@@ -67,6 +67,8 @@ class EncoderCRFForTokenClassification(CRFTagger, EncoderCRFPreTrainedModel):
             self.crf = self.crf_of(config)
         if config.further_labels:
             self.further_heads = self.further_heads_of(config, width)
+        # Without a BiLSTM or a CRF over words, a piece is labelled by itself.
+        self.classifies_pieces = config.num_hidden_layers == 0 and not config.use_crf
         self.post_init()
 
     def forward(
@@ -105,7 +107,8 @@ class EncoderCRFForTokenClassification(CRFTagger, EncoderCRFPreTrainedModel):
         """
         mask = word_positions >= 0
         num_layers = self.config.num_concatenated_layers
-        kwargs["output_hidden_states"] = num_layers > 1
+        is_asked = bool(kwargs.get("output_hidden_states"))
+        kwargs["output_hidden_states"] = is_asked or num_layers > 1
         outputs = encode_by_length(self.encoder, input_ids, attention_mask, **kwargs)
         # The last layer is taken from the output itself: some encoders normalise it once more.
         earlier = outputs.hidden_states[-num_layers:-1] if num_layers > 1 else ()
@@ -118,7 +121,14 @@ class EncoderCRFForTokenClassification(CRFTagger, EncoderCRFPreTrainedModel):
             words = self.sentence_dropout(self.reading(words, mask))  # (batch, words, 2 * hidden)
         scores = self.classifier(words)  # (batch, words, labels)
         return self.crf_output(
-            scores, mask, labels, language_ids, num_items_in_batch, further_logits=self.further_logits(words)
+            scores,
+            mask,
+            labels,
+            language_ids,
+            num_items_in_batch,
+            hidden_states=outputs.hidden_states if is_asked else None,
+            attentions=getattr(outputs, "attentions", None),
+            further_logits=self.further_logits(words),
         )
 
 

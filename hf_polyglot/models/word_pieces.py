@@ -17,7 +17,9 @@ from transformers import AutoTokenizer, BatchEncoding, PreTrainedTokenizerFast
 from .tokenization_bytes import check_words
 
 
-def encode_pieces(tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int) -> dict[str, Tensor]:
+def encode_pieces(
+    tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int, *, every_piece: bool = False
+) -> dict[str, Tensor]:
     """
     Pieces of the sentences, with the position of the first piece of every word.
 
@@ -32,6 +34,8 @@ def encode_pieces(tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int
             The words of each sentence.
         max_pieces (`int`):
             Pieces that the encoder reads at most, special ones included.
+        every_piece (`bool`, *optional*, defaults to `False`):
+            True takes each piece for a word, so that `word_positions` has all of them.
 
     Returns:
         `input_ids` and `attention_mask` of shape `(windows, pieces)`, and `word_positions` of shape `(batch,
@@ -58,6 +62,7 @@ def encode_pieces(tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int
     rows: list[list[int]] = []
     places: list[list[tuple[int, int]]] = []  # (window, piece) of each word's first piece, for each sentence
     for pieces, firsts in _pieces_and_first_pieces(tokenizer, sentences):
+        firsts = list(range(len(pieces))) if every_piece else firsts
         starts = _window_starts(len(pieces), room)
         windows = [_most_central(first, starts, room, len(pieces)) for first in firsts]
         places.append([

@@ -33,6 +33,8 @@ class MaskedLanguageModelTrainer(Trainer):
     Scores over a vocabulary of 100,000 pieces take most of the time of a small encoder; one piece in seven is hidden.
     """
 
+    data_collator: Any
+
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The loss of a batch, as of transformers' `Trainer`, from scores of the hidden pieces alone."""
         hidden = inputs["labels"] != PADDING_LABEL
@@ -45,7 +47,7 @@ class MaskedLanguageModelTrainer(Trainer):
 
     def get_eval_dataloader(self, eval_dataset=None):
         """Batches of rows with some of their pieces hidden."""
-        collator: Any = self.data_collator
+        collator = self.data_collator
         self.data_collator = SameMasks(collator)
         try:
             return super().get_eval_dataloader(eval_dataset)

@@ -841,6 +841,86 @@ def test_what_the_masked_language_model_leaves_is_an_encoder_for_other_recipes(t
         run("mlm.py", "--text_files", text, "--hub_strategy", "every_save", *small, alone)
 
 
+@pytest.fixture(scope="module")
+def linear_teacher(tmp_path_factory):
+    """A linear tagger on a tiny encoder."""
+    folder = tmp_path_factory.mktemp("runs") / "teacher"
+    run(
+        "encoder_crf.py", "--corpora", DEMO_FOLDER / "swa", "--num_concatenated_layers", 1, "--num_hidden_layers", 0,
+        "--use_crf", "false", *TRAINING, "--output_dir", folder,
+    )  # fmt: skip
+    return folder
+
+
+STUDENT = [
+    "--corpora", DEMO_FOLDER / "swa", "--student_layers", 1, "--student_hidden_size", 16, *TRAINING,
+    "--distillation_batch_size", 8, "--distillation_epochs", 1,
+]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_student_is_taught_fine_tuned_published_and_continued(linear_teacher, tmp_path):
+    text, folder = tmp_path / "yor.txt", tmp_path / "student"
+    text.write_text("Amina lives in Kano.\n\nBako alifika Lagos!\n")
+    given = ["--teacher", linear_teacher, "--text_files", text, *STUDENT, "--output_dir", folder]
+    output = run("distill.py", *given)
+
+    assert "Distillation on 42 sentences, at pieces" in output
+    results = read_results(folder)
+    assert (results["regime"], results["teacher"]) == ("distilled", str(linear_teacher))
+    assert results["distilled_on"] == {"swa": 40, "yor": 2}
+    assert results["data"]["swa"]["train"]["sentences"] == 40 and "yor" not in results["data"]
+    assert f"Its teacher was `{linear_teacher}`" in (folder / "README.md").read_text()
+    config = json.loads((folder / "config.json").read_text())
+    assert config["encoder_config"]["vocab_size"] < 2000
+    distilled = load_file(folder / "seed-42" / "distilled" / "model.safetensors")
+    assert not all(torch.equal(load_file(folder / "model.safetensors")[name], distilled[name]) for name in distilled)
+
+    resumed = run("distill.py", *given, "--resume_from_checkpoint", "true")
+    assert "The student was distilled already" in resumed
+    run("evaluate.py", "--model", folder, "--corpora", DEMO_FOLDER / "swa")
+    run("continue_finetuning.py", "--model", folder, "--language", "swa", "--output_dir", tmp_path / "continued")
+    run("encoder_crf.py", "--encoder", folder / "student", "--corpora", DEMO_FOLDER / "swa", *TRAINING,
+        "--output_dir", tmp_path / "same")  # fmt: skip
+
+
+@pytest.mark.slow
+def test_either_phase_of_a_distillation_can_be_left_out(linear_teacher, tmp_path):
+    alone, taught = tmp_path / "alone", tmp_path / "taught"
+    given = ["--teacher", linear_teacher, *STUDENT, "--output_dir"]
+
+    run("distill.py", *given, alone, "--distillation_epochs", 0)
+    run("distill.py", *given, taught, "--num_train_epochs", 0, "--student_type", "byte_crf", "--use_crf", "true")
+
+    assert read_results(alone)["regime"] == "monolingual" and "teacher" not in read_results(alone)
+    assert not (alone / "seed-42" / "distilled").exists()
+    results = read_results(taught)
+    assert (results["regime"], results["model_type"], results["examples_drawn"]) == ("distilled", "byte_crf", {})
+
+
+@pytest.mark.slow
+def test_an_encoder_without_a_head_is_distilled_to_one_that_recipes_take(tmp_path):
+    text, folder = tmp_path / "swa.txt", tmp_path / "mini"
+    text.write_text("Amina lives in Kano.\nBako alifika Lagos!\n" * 100)
+    output = run(
+        "distill_encoder.py", "--teacher", saved_encoder(tmp_path / "large"), "--text_files", text, "--student_layers",
+        1, "--student_hidden_size", 16, "--num_train_epochs", 2, "--keep_teacher_outputs", "true", "--save_dtype",
+        "float16", "--use_cpu", "true", "--output_dir", folder,
+    )  # fmt: skip
+    run("slicer.py", "--encoder", folder, "--corpora", DEMO_FOLDER / "swa", *TRAINING, "--compare_standard", "false",
+        "--output_dir", tmp_path / "tagger")  # fmt: skip
+
+    results = json.loads((folder / "distillation_results.json").read_text())
+    difference = results["squared_difference"]
+    assert difference["after"] < difference["before"]
+    assert f"Encoder: {folder}" in output
+    weights = load_file(folder / "model.safetensors")
+    assert {value.dtype for value in weights.values()} == {torch.float16}
+    assert not [name for name in weights if "projection" in name or "pooler" in name]
+    with pytest.raises(AssertionError, match=r"`teacher` is missing, or there is neither a text file nor a corpus"):
+        run("distill_encoder.py", "--output_dir", folder)
+
+
 def compare(*systems, **settings):
     recipe = runpy.run_path(str(ROOT / "recipes" / "compare.py"))
     return recipe["main"](recipe["CompareArguments"](systems=[*map(str, systems)], **settings))
@@ -948,10 +1028,14 @@ def test_every_command_of_the_pages_runs(tmp_path):
         command = command.replace("hidden_size=128,256", "hidden_size=16")
         if "mlm.py" in command:
             command += " --max_steps 1 --max_pieces 40 --eval_strategy no --use_cpu true"
+        elif "distill_encoder.py" in command:
+            command += " --max_steps 1 --student_hidden_size 16 --max_pieces 40 --use_cpu true"
         elif "launch" in command and "evaluate" not in command:
             command += (
                 " --max_train_sentences 20 --max_test_sentences 10 --num_train_epochs 1 --seeds 1 --use_cpu true"
             )
+            if "distill.py" in command and "--distillation_epochs" not in command:
+                command += " --distillation_epochs 1"
         match shlex.split(command):
             case ["accelerate", "launch", recipe, *arguments] if launched:
                 outcome = run_program(recipe, *arguments, cwd=tmp_path)
