@@ -94,18 +94,19 @@ class WordReader(nn.Module):
     def __init__(self, config: MetaLSTMConfig):
         super().__init__()
         self.embedding = nn.Embedding(config.num_trained_words, config.word_vector_size)
-        self.pretrained = self.subwords = None
+        self.pretrained: nn.Embedding | None = None
+        self.subwords: nn.Embedding | None = None
         if config.pretrained_vectors != "none":
             self.pretrained = nn.Embedding(config.num_words, config.word_vector_size)
-            self.pretrained.weight.requires_grad_(config.pretrained_vectors == "trained")
         if config.num_subwords:
             self.subwords = nn.Embedding(config.num_subwords, config.word_vector_size)
-            self.subwords.weight.requires_grad_(False)
         self.dropout = nn.Dropout1d(config.word_dropout)  # of rows: whole words
         self.reading = BiLSTM(
             config.word_vector_size, config.word_hidden_size, config.num_word_layers, dropout=config.layer_dropout
         )
         self.projection = _Projection(2 * config.word_hidden_size, config)
+        self.trains_pretrained = config.pretrained_vectors == "trained"
+        self.let_learn(True)
 
     def forward(self, word_ids: Tensor, subword_ids: Tensor | None = None) -> Tensor:
         """
@@ -120,19 +121,32 @@ class WordReader(nn.Module):
         trained = word_ids.where(word_ids < self.embedding.num_embeddings, 0).clamp(min=0)
         vectors = self.dropout(self.embedding(trained))  # (batch, words, vector)
         if self.pretrained is not None:
-            vectors = vectors + self.dropout(self._pretrained_vectors(word_ids, subword_ids))
+            vectors = vectors + self.dropout(self._pretrained_vectors(self.pretrained, word_ids, subword_ids))
         return self.projection(self.reading(vectors, word_ids >= 0))
 
-    def _pretrained_vectors(self, word_ids: Tensor, subword_ids: Tensor | None) -> Tensor:
-        num_words = self.pretrained.num_embeddings
-        vectors = self.pretrained(word_ids.clamp(0, num_words - 1))  # (batch, words, vector)
+    def let_learn(self, learns: bool) -> None:
+        """
+        Let it learn, or not; pretrained vectors that are to stay as they are never do.
+
+        Args:
+            learns (`bool`):
+                Whether the rest does.
+        """
+        self.requires_grad_(learns)
+        if self.pretrained is not None:
+            self.pretrained.requires_grad_(learns and self.trains_pretrained)
+        if self.subwords is not None:
+            self.subwords.requires_grad_(False)
+
+    def _pretrained_vectors(self, table: nn.Embedding, word_ids: Tensor, subword_ids: Tensor | None) -> Tensor:
+        vectors = table(word_ids.clamp(0, table.num_embeddings - 1))  # (batch, words, vector)
         if subword_ids is None or self.subwords is None:
             return vectors
         is_subword = subword_ids >= 0
         summed = (self.subwords(subword_ids.clamp(min=0)) * is_subword[:, :, None]).sum(1)  # (unknown, vector)
         means = summed / is_subword.sum(1, keepdim=True).clamp(min=1)
-        unknown = nn.functional.embedding((word_ids - num_words).clamp(min=0), means)
-        return torch.where((word_ids >= num_words)[:, :, None], unknown, vectors)
+        row = word_ids - table.num_embeddings
+        return torch.where((row >= 0)[:, :, None], nn.functional.embedding(row.clamp(min=0), means), vectors)
 
 
 class MetaLSTMPreTrainedModel(PreTrainedModel):
@@ -325,19 +339,14 @@ class MetaLSTMForTokenClassification(MetaLSTMPreTrainedModel):
             raise ValueError(f"`part` is {part!r}; expected {', '.join(PARTS)} or None, which is all of them.")
         self.part = part
         read = self.meta_lstm
-        modules: dict[str, list[nn.Module]] = {
-            "characters": [read.characters, self.character_classifier],
-            "words": [read.words, self.word_classifier],
-            "joint": [read.reading, read.projection, self.classifier],
-        }
-        frozen = {read.words.subwords} | (
-            {read.words.pretrained} if self.config.pretrained_vectors == "frozen" else set()
-        )
-        for name, of_part in modules.items():
-            for module in of_part:
-                module.requires_grad_(part in (None, name))
-        for table in frozen - {None}:
-            table.requires_grad_(False)
+        read.words.let_learn(part in (None, "words"))
+        others: list[tuple[str, nn.Module]] = [
+            ("characters", read.characters), ("characters", self.character_classifier),
+            ("words", self.word_classifier),
+            ("joint", read.reading), ("joint", read.projection), ("joint", self.classifier),
+        ]  # fmt: skip
+        for owner, module in others:
+            module.requires_grad_(part in (None, owner))
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "MetaLSTMForTokenClassification":
@@ -366,11 +375,9 @@ class MetaLSTMForTokenClassification(MetaLSTMPreTrainedModel):
             subword_vectors (`Tensor` of shape `(num_subwords, word_vector)`, *optional*):
                 Of each n-gram.
         """
-        for table, given in (
-            (self.meta_lstm.words.pretrained, vectors),
-            (self.meta_lstm.words.subwords, subword_vectors),
-        ):
-            if table is not None:
+        read = self.meta_lstm.words
+        for table, given in ((read.pretrained, vectors), (read.subwords, subword_vectors)):
+            if table is not None and given is not None:
                 table.weight.copy_(given)
 
     def decode(self, outputs: TokenClassifierOutput, mask: Tensor) -> Tensor:

@@ -27,8 +27,7 @@ def subword_buckets(word: str, min_characters: int, max_characters: int, num_buc
             Buckets that n-grams are hashed into.
 
     Reference:
-        Bojanowski et al. (2017), section 3.2, as published in the code of fastText, `Dictionary::computeSubwords`.
-        https://aclanthology.org/Q17-1010
+        Bojanowski, Grave, Joulin and Mikolov (2017), section 3.2, and fastText's code, `Dictionary.computeSubwords`.
 
     Example:
         >>> len(subword_buckets("where", 3, 3, 2_000_000))  # <wh, whe, her, ere, re>
@@ -92,7 +91,7 @@ class WordSpellingTokenizer(SpellingTokenizer):
                 and `buckets`, those that have a row, in the order of their rows, which go on from file to file.
         """
         settings = {"words": list(words), "lowercase": lowercase, "subwords": [dict(of_file) for of_file in subwords]}
-        return cls._around(spelling.backend_tokenizer, **settings)  # type: ignore[return-value]
+        return cls._around(spelling.backend_tokenizer, **settings)
 
     def word_row(self, word: str) -> int:
         """
