@@ -48,6 +48,10 @@ def word_bounds(unit_words: Tensor, num_words: int) -> tuple[Tensor, Tensor]:
     return first[:, :num_words], last[:, :num_words]
 
 
+class ZeroEmbedding(nn.Embedding):
+    """Vectors that begin at zero, or are set when the model is made."""
+
+
 class _Projection(nn.Sequential):
     """What a BiLSTM hands on: a layer of its states."""
 
@@ -93,13 +97,13 @@ class WordReader(nn.Module):
 
     def __init__(self, config: MetaLSTMConfig):
         super().__init__()
-        self.embedding = nn.Embedding(config.num_trained_words, config.word_vector_size)
-        self.pretrained: nn.Embedding | None = None
-        self.subwords: nn.Embedding | None = None
-        if config.pretrained_vectors != "none":
-            self.pretrained = nn.Embedding(config.num_words, config.word_vector_size)
-        if config.num_subwords:
-            self.subwords = nn.Embedding(config.num_subwords, config.word_vector_size)
+        size = config.word_vector_size
+        # Beside pretrained vectors, trained ones begin at zero, as in the published code.
+        of_trained = nn.Embedding if config.pretrained_vectors == "none" else ZeroEmbedding
+        self.embedding = of_trained(config.num_trained_words, size)
+        has_pretrained, has_subwords = config.pretrained_vectors != "none", config.num_subwords > 0
+        self.pretrained = ZeroEmbedding(config.num_words, size) if has_pretrained else None
+        self.subwords = ZeroEmbedding(config.num_subwords, size) if has_subwords else None
         self.dropout = nn.Dropout1d(config.word_dropout)  # of rows: whole words
         self.reading = BiLSTM(
             config.word_vector_size, config.word_hidden_size, config.num_word_layers, dropout=config.layer_dropout
@@ -158,14 +162,10 @@ class MetaLSTMPreTrainedModel(PreTrainedModel):
     input_form = "spelled_sentences"
 
     def _init_weights(self, module):
-        initialise_for_lstm(module)
-        if isinstance(module, WordReader):
-            # Pretrained vectors are set when the model is made, and lie in the file of one that is loaded. Beside
-            # them, trained ones begin at zero, as in the paper.
-            tables = [module.pretrained, module.subwords]
-            for table in [module.embedding, *tables] if module.pretrained is not None else []:
-                if table is not None:
-                    init.zeros_(table.weight)
+        if isinstance(module, ZeroEmbedding):
+            init.zeros_(module.weight)
+        else:
+            initialise_for_lstm(module)
 
     def prepare_words(self, tokenizer: WordSpellingTokenizer, sentences: Sequence[Sequence[str]]) -> dict[str, Tensor]:
         """

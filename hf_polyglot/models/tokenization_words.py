@@ -36,7 +36,7 @@ def subword_buckets(word: str, min_characters: int, max_characters: int, num_buc
     marked = f"<{word}>"
     buckets = []
     for start in range(len(marked)):
-        for end in range(start + min_characters, min(start + max_characters, len(marked)) + 1):
+        for end in range(start + max(1, min_characters), min(start + max_characters, len(marked)) + 1):
             # The marks alone are no n-grams.
             if end - start == 1 and (start == 0 or end == len(marked)):
                 continue
