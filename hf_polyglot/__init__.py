@@ -41,10 +41,14 @@ if TYPE_CHECKING:
         EncoderCRFForTokenClassification,
         EncoderCRFModel,
         LinearChainCRF,
+        MetaLSTMConfig,
+        MetaLSTMForTokenClassification,
+        MetaLSTMModel,
         SlicerConfig,
         SlicerForTokenClassification,
         SlicerModel,
         SpellingTokenizer,
+        WordSpellingTokenizer,
     )
 
 __version__ = "0.1.0"
@@ -63,10 +67,14 @@ __all__ = [
     "EncoderCRFForTokenClassification",
     "EncoderCRFModel",
     "LinearChainCRF",
+    "MetaLSTMConfig",
+    "MetaLSTMForTokenClassification",
+    "MetaLSTMModel",
     "SlicerConfig",
     "SlicerForTokenClassification",
     "SlicerModel",
     "SpellingTokenizer",
+    "WordSpellingTokenizer",
     "__version__",
 ]
 

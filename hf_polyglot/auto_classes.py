@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 # By the beginning of the names of configuration, model and tagger.
-KINDS = ("ByteCRF", "ByteToSpan", "CharNER", "EncoderCRF", "Slicer")
+KINDS = ("ByteCRF", "ByteToSpan", "CharNER", "EncoderCRF", "MetaLSTM", "Slicer")
 
 
 def register_configurations() -> None:
@@ -36,6 +36,7 @@ def register_tokenizers() -> None:
 
     for kind in ("ByteCRF", "ByteToSpan", "CharNER"):
         AutoTokenizer.register(_class(f"{kind}Config"), _class("SpellingTokenizer"), exist_ok=True)
+    AutoTokenizer.register(_class("MetaLSTMConfig"), _class("WordSpellingTokenizer"), exist_ok=True)
 
 
 def register_models() -> None:

@@ -348,6 +348,7 @@ for kind, taggers in {
     "ByteToSpan": [AutoModelForTokenClassification, AutoModelForSeq2SeqLM],
     "CharNER": [AutoModelForTokenClassification],
     "EncoderCRF": [AutoModelForTokenClassification],
+    "MetaLSTM": [AutoModelForTokenClassification],
     "Slicer": [AutoModelForTokenClassification],
 }.items():
     config = getattr(models, f"{kind}Config")
@@ -357,6 +358,7 @@ for kind, taggers in {
         assert tagger._model_mapping[config].__name__.startswith(kind)
 from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING
 assert TOKENIZER_MAPPING[models.CharNERConfig] is models.SpellingTokenizer
+assert TOKENIZER_MAPPING[models.MetaLSTMConfig] is models.WordSpellingTokenizer
 assert not [finder for finder in sys.meta_path if type(finder).__module__ == "hf_polyglot.auto_classes"]
 assert not {"evaluate", "matplotlib"} & set(sys.modules)
 """

@@ -181,6 +181,7 @@ def test_a_continued_card_does_not_claim_that_other_languages_were_never_seen():
     [
         ("byte_crf", "mueller-etal-2020-sources"),
         ("charner", "kuru-etal-2016-charner"),
+        ("meta_lstm", "bohnet-etal-2018-morphosyntactic"),
         ("slicer", "schmidt-etal-2022-slicer"),
     ],
 )

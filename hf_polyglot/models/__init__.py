@@ -8,20 +8,24 @@ if TYPE_CHECKING:
     from .configuration_byte_to_span import ByteToSpanConfig
     from .configuration_charner import CharNERConfig
     from .configuration_encoder_crf import EncoderCRFConfig
+    from .configuration_meta_lstm import MetaLSTMConfig
     from .configuration_slicer import SlicerConfig
     from .crf import LinearChainCRF
     from .modeling_byte_crf import ByteCRFForTokenClassification, ByteCRFModel
     from .modeling_byte_to_span import ByteToSpanForConditionalGeneration, ByteToSpanModel
     from .modeling_charner import CharNERForTokenClassification, CharNERModel
     from .modeling_encoder_crf import EncoderCRFForTokenClassification, EncoderCRFModel
+    from .modeling_meta_lstm import MetaLSTMForTokenClassification, MetaLSTMModel
     from .modeling_slicer import SlicerForTokenClassification, SlicerModel
     from .tokenization_bytes import SpellingTokenizer
+    from .tokenization_words import WordSpellingTokenizer
 
 _MODULE_OF = {
     "ByteCRFConfig": "configuration_byte_crf",
     "ByteToSpanConfig": "configuration_byte_to_span",
     "CharNERConfig": "configuration_charner",
     "EncoderCRFConfig": "configuration_encoder_crf",
+    "MetaLSTMConfig": "configuration_meta_lstm",
     "SlicerConfig": "configuration_slicer",
     "LinearChainCRF": "crf",
     "ByteCRFForTokenClassification": "modeling_byte_crf",
@@ -32,9 +36,12 @@ _MODULE_OF = {
     "CharNERModel": "modeling_charner",
     "EncoderCRFForTokenClassification": "modeling_encoder_crf",
     "EncoderCRFModel": "modeling_encoder_crf",
+    "MetaLSTMForTokenClassification": "modeling_meta_lstm",
+    "MetaLSTMModel": "modeling_meta_lstm",
     "SlicerForTokenClassification": "modeling_slicer",
     "SlicerModel": "modeling_slicer",
     "SpellingTokenizer": "tokenization_bytes",
+    "WordSpellingTokenizer": "tokenization_words",
 }
 
 
@@ -66,8 +73,12 @@ __all__ = [
     "EncoderCRFForTokenClassification",
     "EncoderCRFModel",
     "LinearChainCRF",
+    "MetaLSTMConfig",
+    "MetaLSTMForTokenClassification",
+    "MetaLSTMModel",
     "SlicerConfig",
     "SlicerForTokenClassification",
     "SlicerModel",
     "SpellingTokenizer",
+    "WordSpellingTokenizer",
 ]

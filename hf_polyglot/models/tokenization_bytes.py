@@ -80,13 +80,14 @@ class SpellingTokenizer(PreTrainedTokenizerFast):
         return cls._around(backend)
 
     @classmethod
-    def _around(cls, backend: Tokenizer) -> "SpellingTokenizer":
+    def _around(cls, backend: Tokenizer, **settings) -> "SpellingTokenizer":
         return cls(
             tokenizer_object=backend,
             pad_token=PADDING,
             unk_token=UNKNOWN,
             split_special_tokens=True,
             clean_up_tokenization_spaces=False,
+            **settings,
         )
 
     def _encode_plus(self, text, text_pair=None, **options):

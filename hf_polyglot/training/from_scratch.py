@@ -1,5 +1,6 @@
 """Training of a tagger that spells its words: everything that recipes of models without a pretrained encoder share."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -43,6 +44,9 @@ def train_from_scratch(
     arguments: SpellingArguments,
     training: PolyglotTrainingArguments,
     corpora: RecipeCorpora,
+    *,
+    tokenizer: SpellingTokenizer | None = None,
+    new_trainer: Callable[..., PolyglotTrainer] = PolyglotTrainer,
     **settings: Any,
 ) -> dict[str, Any]:
     """
@@ -57,13 +61,17 @@ def train_from_scratch(
             How to train.
         corpora ([`RecipeCorpora`]):
             What to train and test on.
+        tokenizer ([`SpellingTokenizer`], *optional*):
+            Defaults to one of the units of the recipe.
+        new_trainer (`Callable`, *optional*):
+            Takes what [`PolyglotTrainer`] takes, which is the default.
         settings:
             Further fields of the model's configuration.
 
     Returns:
         What `results.json` says.
     """
-    tokenizer = spelling_tokenizer(arguments.units, corpora)
+    tokenizer = tokenizer or spelling_tokenizer(arguments.units, corpora)
     config_class: Any = model_class.config_class
     if "further_labels" not in config_class.__annotations__:
         corpora.check_one_task(config_class.model_type)
@@ -76,7 +84,7 @@ def train_from_scratch(
             id2label=dict(enumerate(corpora.labels)),
             label2id={label: index for index, label in enumerate(corpora.labels)},
         )
-        return PolyglotTrainer(
+        return new_trainer(
             model_class(config),
             args,
             processing_class=tokenizer,

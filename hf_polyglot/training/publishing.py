@@ -112,6 +112,7 @@ def run_results(
         "size": model_size(runs.trainer.model, training.output_dir),
         "scores": runs.scores,
         **({"selection": runs.selection} if runs.selection else {}),
+        **runs.trainer.described,
         **others,
     }
 

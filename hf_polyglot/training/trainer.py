@@ -114,6 +114,8 @@ class PolyglotTrainer(Trainer):
     Attributes:
         carried_adam_state ([`CarriedAdamState`], *optional*):
             Which parameters go on with `adam_state`; known when training has begun.
+        described (`dict[str, Any]`):
+            What else `results.json` is to say of this run.
 
     Raises:
         ValueError: if one process sees several GPUs, or if the labels of a data set are not those of the model.
@@ -164,6 +166,7 @@ class PolyglotTrainer(Trainer):
         self.elastic_weights = elastic_weights
         self.carried_adam_state: CarriedAdamState | None = None
         self.surgery: GradientSurgery | None = None
+        self.described: dict[str, Any] = {}
         super().__init__(
             model,
             args,

@@ -11,7 +11,14 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from hf_polyglot import SpellingTokenizer
 from hf_polyglot.data.collators import PieceCollator, SentenceSpellingCollator, SpellingCollator, collator_for
 from hf_polyglot.models.word_pieces import encode_pieces, load_piece_tokenizer
-from tests.models.tiny_models import EXAMPLES, character_pieces, tiny_byte_crf, tiny_charner, tiny_slicer
+from tests.models.tiny_models import (
+    EXAMPLES,
+    character_pieces,
+    tiny_byte_crf,
+    tiny_charner,
+    tiny_meta_lstm,
+    tiny_slicer,
+)
 
 
 def pieces_of_the_docstring():
@@ -118,6 +125,7 @@ def test_byte_level_encoders_get_a_space_before_each_word(tmp_path):
 def test_each_model_gets_its_collator():
     assert type(collator_for(*tiny_byte_crf())) is SpellingCollator
     assert type(collator_for(*tiny_charner())) is SentenceSpellingCollator
+    assert type(collator_for(*tiny_meta_lstm())) is SentenceSpellingCollator
     assert type(collator_for(*tiny_slicer())) is PieceCollator
 
 

@@ -18,6 +18,7 @@ from .tiny_models import (
     tiny_charner,
     tiny_encoder_crf,
     tiny_linear_tagger,
+    tiny_meta_lstm,
     tiny_slicer,
 )
 
@@ -33,6 +34,7 @@ MODELS = {
     "charner": tiny_charner,
     "encoder_crf": tiny_encoder_crf,
     "linear_tagger": tiny_linear_tagger,
+    "meta_lstm": tiny_meta_lstm,
     "slicer": tiny_slicer,
 }
 
@@ -76,7 +78,7 @@ def test_probabilities_are_those_of_the_labels_of_each_word(model_and_tokenizer)
         assert torch.equal(model.decode(outputs, mask)[mask], probabilities.argmax(2)[mask])
 
 
-@pytest.mark.parametrize("make_model", [tiny_byte_crf, tiny_linear_tagger, tiny_charner])
+@pytest.mark.parametrize("make_model", [tiny_byte_crf, tiny_linear_tagger, tiny_charner, tiny_meta_lstm])
 def test_the_second_best_class_stands_in_for_one_that_is_passed_over(make_model):
     model, tokenizer = make_model(label_scheme="feats", **label_settings(CLASSES))
     sentences = [example["tokens"] for example in EXAMPLES]

@@ -2,6 +2,7 @@
 
 import tempfile
 
+import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoModel, BertConfig, PreTrainedTokenizerFast, set_seed
 
@@ -12,9 +13,12 @@ from hf_polyglot import (
     CharNERForTokenClassification,
     EncoderCRFConfig,
     EncoderCRFForTokenClassification,
+    MetaLSTMConfig,
+    MetaLSTMForTokenClassification,
     SlicerConfig,
     SlicerForTokenClassification,
     SpellingTokenizer,
+    WordSpellingTokenizer,
 )
 from hf_polyglot.models.label_scheme import labels_for_types
 
@@ -118,6 +122,39 @@ def tiny_linear_tagger(**settings):
     return tiny_encoder_crf(**linear | settings)
 
 
+def tiny_meta_lstm(**settings):
+    spelling = SpellingTokenizer.of_characters(" ".join(words) for words, _ in SENTENCES)
+    tokenizer = WordSpellingTokenizer.with_words(spelling, ["lives", "in", "says", "Kano", "Lagos", "New", "Bako"])
+    model = _tiny_meta_lstm(tokenizer, **settings)
+    return model, tokenizer
+
+
+def tiny_meta_lstm_of_vectors(**settings):
+    """With pretrained vectors of more words than are trained, and of n-grams."""
+    spelling = SpellingTokenizer.of_characters(" ".join(words) for words, _ in SENTENCES)
+    subwords = {"min_characters": 2, "max_characters": 3, "num_buckets": 50, "buckets": list(range(0, 50, 3))}
+    tokenizer = WordSpellingTokenizer.with_words(
+        spelling, ["lives", "in", "says", "Kano", "Lagos", "New", "Bako"], subwords=[subwords]
+    )
+    settings = {"num_trained_words": 4, "pretrained_vectors": "frozen", "num_subwords": 17} | settings
+    model = _tiny_meta_lstm(tokenizer, **settings)
+    generator = torch.Generator().manual_seed(1)
+    model.set_word_vectors(torch.randn(8, 12, generator=generator), torch.randn(17, 12, generator=generator))
+    return model, tokenizer
+
+
+def _tiny_meta_lstm(tokenizer, **settings):
+    set_seed(0)
+    sizes = {
+        "embedding_size": 16, "unit_hidden_size": 20, "num_unit_layers": 1, "word_vector_size": 12,
+        "word_hidden_size": 20, "num_word_layers": 1, "hidden_size": 20, "mlp_size": 24, "num_words": 8,
+        "num_trained_words": 8, "vocab_size": len(tokenizer),
+    }  # fmt: skip
+    # See tiny_charner.
+    dropouts = {"word_dropout": 0.1, "layer_dropout": 0.1, "mlp_dropout": 0.1}
+    return MetaLSTMForTokenClassification(MetaLSTMConfig(**sizes | dropouts | label_settings() | settings))
+
+
 TINY_MODELS = {
     "byte_crf": tiny_byte_crf,
     "char_crf": tiny_char_crf,
@@ -125,6 +162,8 @@ TINY_MODELS = {
     "charner": tiny_charner,
     "encoder_crf": tiny_encoder_crf,
     "linear_tagger": tiny_linear_tagger,
+    "meta_lstm": tiny_meta_lstm,
+    "meta_lstm_of_vectors": tiny_meta_lstm_of_vectors,
     "slicer": tiny_slicer,
 }
 

@@ -35,10 +35,12 @@ from hf_polyglot.result_tables import (
 from hf_polyglot.results import CHANGE_NOTHING_LEARNED, read_results
 from hf_polyglot.sentence_counts import SentenceCounts, read_sentence_counts, write_sentence_counts
 from hf_polyglot.training.command_line import parse_recipe, with_preset
+from hf_polyglot.training.recipe_words import named_word_vectors
 from tests.fresh_process import run_program
 from tests.hub_server import FakeHub
 from tests.models.tiny_models import saved_encoder
 from tests.tiny_treebanks import write_treebanks
+from tests.word_vector_files import write_bin, write_vec
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.py"))
@@ -48,6 +50,10 @@ TRAINING = [
     "--max_train_sentences", "40", "--max_test_sentences", "20", "--per_device_train_batch_size", "8",
 ]  # fmt: skip
 TINY = ["--embedding_size", "16", "--unit_hidden_size", "16", "--hidden_size", "16", *TRAINING]
+
+
+META_LSTM = ["--unit_hidden_size", "16", "--word_hidden_size", "16", "--mlp_size", "16", "--num_unit_layers", "1",
+             "--num_word_layers", "1", "--word_vector_size", "16"]  # fmt: skip
 
 
 def run(recipe, *arguments, env=None, stdin=""):
@@ -646,6 +652,7 @@ def test_morphology_is_learnt_by_every_recipe_that_labels_words(trained_on_words
     recipes = {
         "byte_crf.py": [*small, "--unit_hidden_size", 16, "--use_crf", "false", "--monolingual", "true"],
         "charner.py": small,
+        "meta_lstm.py": [*small, *META_LSTM, "--monolingual", "true"],
         "encoder_crf.py": ["--use_crf", "false", "--num_hidden_layers", 0],
         "slicer.py": ["--encoder", saved_encoder(tmp_path / "encoder"), "--compare_standard", "false"],
     }
@@ -733,6 +740,55 @@ def test_charner_trains_and_what_it_leaves_evaluates_and_predicts(units, tmp_pat
     assert config["boundaries"] is True
     assert config["label_scheme"] == "BIOES"
     assert "S-PER" in config["label2id"]
+
+
+@pytest.mark.slow
+def test_meta_lstm_trains_on_word_vectors_and_knows_new_words_by_their_ngrams(tmp_path):
+    rng = np.random.default_rng(0)
+    write_vec(tmp_path / "swa.vec", ["Dar", "Salaam", "aliwasili"], rng.normal(size=(3, 8)))
+    sizes = {"min_characters": 2, "max_characters": 3, "num_buckets": 40}
+    write_bin(tmp_path / "spa.bin", {"de": 5, "nunca": 2}, rng.normal(size=(42, 8)), **sizes)
+    folder = tmp_path / "meta"
+    corpora = ["--corpora", DEMO_FOLDER / "swa", DEMO_FOLDER / "spa"]
+    output = run(
+        "meta_lstm.py", *corpora, "--embedding_size", 16, "--hidden_size", 16, *META_LSTM, *TRAINING, "--word_vectors",
+        f"swa={tmp_path / 'swa.vec'}", f"spa={tmp_path / 'spa.bin'}", "--num_frequent_words", 2, "--num_subwords", 30,
+        "--output_dir", folder,
+    )  # fmt: skip
+
+    table = run("evaluate.py", "--model", folder, "--corpora", DEMO_FOLDER / "swa")
+    tagged = run("predict.py", "--model", folder, stdin="Amina alifika Dar es Salaam.\n")
+    run(
+        "continue_finetuning.py", "--model", folder, "--language", "swa", "--output_dir", tmp_path / "swa",
+        "--num_train_epochs", 1, "--use_cpu", "true",
+    )  # fmt: skip
+
+    results = read_results(folder)
+    config = json.loads((folder / "config.json").read_text())
+    words = json.loads((folder / "tokenizer_config.json").read_text())["words"]
+    assert (results["model_type"], list(results["parts"])) == ("meta_lstm", ["characters", "words", "joint"])
+    assert "distinct words" in output and "swa" in table
+    assert json.loads(tagged)["text"] == "Amina alifika Dar es Salaam."
+    assert {"nunca", "Dar"} <= set(words)
+    assert (config["num_words"], config["word_vector_size"], config["num_subwords"]) == (len(words) + 1, 8, 30)
+    assert "bohnet" in (folder / "README.md").read_text()
+    frozen = ["meta_lstm.words.pretrained.weight", "meta_lstm.words.subwords.weight"]
+    assert read_results(tmp_path / "swa")["adam_state"]["fresh"] == frozen
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["eng=x.vec"], "`word_vectors` is eng=x.vec; expected one FILE for all.*one of swa, yor"),
+        (["x.vec", "y.vec"], "expected one FILE for all languages, or LANGUAGE=FILE"),
+        (["swa=x.vec", "swa=y.vec"], "each language once"),
+    ],
+)
+def test_word_vectors_that_are_of_no_language_are_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        named_word_vectors(given, ["swa", "yor"])
+    assert named_word_vectors(["x=1.vec"], ["x"]) == {"x": "1.vec"}
+    assert named_word_vectors(["all.vec"], ["swa", "yor"]) == {"swa": "all.vec", "yor": "all.vec"}
 
 
 @pytest.mark.slow
@@ -1010,6 +1066,9 @@ def test_every_command_of_the_pages_runs(tmp_path):
     (tmp_path / "ud").mkdir()
     write_treebanks(tmp_path / "ud", ("ta_ttb", "mr_ufal", "qhe_hiencs"))
     saved_encoder(tmp_path / "xlm-roberta-base", num_hidden_layers=6)
+    write_vec(tmp_path / "cc.ta.300.vec", ["amina"], np.ones((1, 8)))
+    sizes = {"min_characters": 3, "max_characters": 3, "num_buckets": 9}
+    write_bin(tmp_path / "cc.mr.300.bin", {"amina": 1}, np.ones((10, 8)), **sizes)
     commands = commands_of_the_pages()
     environment = {
         **os.environ,

@@ -20,6 +20,8 @@ from tests.models.tiny_models import (
     tiny_charner,
     tiny_encoder_crf,
     tiny_linear_tagger,
+    tiny_meta_lstm,
+    tiny_meta_lstm_of_vectors,
     tiny_slicer,
 )
 
@@ -225,6 +227,8 @@ def no_dropout(make_model):
         return {"classifier_dropout": 0} | of_encoder
     if make_model is tiny_charner:
         return {"unit_dropout": 0, "layer_dropout": 0, "last_dropout": 0}
+    if make_model in (tiny_meta_lstm, tiny_meta_lstm_of_vectors):
+        return {"unit_dropout": 0, "word_dropout": 0, "layer_dropout": 0, "mlp_dropout": 0}
     of_words = {"word_dropout": 0, "sentence_dropout": 0}
     return of_words | (
         of_encoder if make_model in (tiny_encoder_crf, tiny_linear_tagger) else {"embedding_dropout": 0}
