@@ -34,7 +34,8 @@ def trainer_of(student, teacher, folder, tokenizer=None, keep_outputs=False, **s
     rows = rows_of_pieces(WORDS, tokenizer, 20)
     arguments = TrainingArguments(
         output_dir=str(folder), use_cpu=True, report_to="none", disable_tqdm=True,
-        dataloader_pin_memory=False, **{"per_device_train_batch_size": 8, "max_steps": 3, "save_strategy": "no"} | settings,
+        dataloader_pin_memory=False,
+        **{"per_device_train_batch_size": 8, "max_steps": 3, "save_strategy": "no"} | settings,
     )  # fmt: skip
     return EncoderDistillationTrainer(
         student, arguments, teacher=teacher, teacher_tokenizer=character_pieces(), processing_class=tokenizer,
