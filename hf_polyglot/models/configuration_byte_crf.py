@@ -3,7 +3,7 @@
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
-from .label_scheme import check_further_labels
+from .further_tasks import check_further_labels, without_absent_tasks
 from .languages import check_languages
 
 
@@ -85,6 +85,10 @@ class ByteCRFConfig(PreTrainedConfig):
         for name in ("embedding_dropout", "word_dropout", "sentence_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; expected a probability in [0, 1).")
+
+    def to_dict(self):
+        """The fields, as they are written."""
+        return without_absent_tasks(super().to_dict())
 
     def validate_further_labels(self):
         check_further_labels(self)

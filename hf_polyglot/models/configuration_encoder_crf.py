@@ -4,7 +4,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
 from .encoder_configuration import encoder_configuration
-from .label_scheme import check_further_labels
+from .further_tasks import check_further_labels, without_absent_tasks
 from .languages import check_languages
 
 
@@ -85,6 +85,10 @@ class EncoderCRFConfig(PreTrainedConfig):
                 f"`num_concatenated_layers` is {self.num_concatenated_layers}; expected at most the {encoder_layers} "
                 "layers of the encoder."
             )
+
+    def to_dict(self):
+        """The fields, as they are written."""
+        return without_absent_tasks(super().to_dict())
 
     def validate_further_labels(self):
         check_further_labels(self)

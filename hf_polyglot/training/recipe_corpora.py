@@ -109,8 +109,10 @@ class CorpusArguments:
     )
 
     def __post_init__(self):
-        # One string, as before there could be several: results.json of one task are what they were.
-        self.task = " ".join(self.task.split() if isinstance(self.task, str) else self.task)
+        # One string, as before there could be several: results.json of one task are what they were. In the order of
+        # the heads, so that the same tasks are the same run.
+        names = self.task.split() if isinstance(self.task, str) else self.task
+        self.task = " ".join(sorted(names, key=lambda name: [*TASKS, name].index(name)))
 
     @property
     def tasks(self) -> list[Task]:
@@ -123,7 +125,7 @@ class CorpusArguments:
         names = self.task.split()
         if not names or len(set(names)) < len(names) or not set(names) <= set(TASKS):
             raise ValueError(f"`task` is {self.task!r}; expected some of {', '.join(TASKS)}, each once. Correct it.")
-        return [task for name, task in TASKS.items() if name in names]
+        return [TASKS[name] for name in names]
 
 
 def named_sources(given: Sequence[str]) -> dict[str, str]:

@@ -532,7 +532,7 @@ def test_one_model_learns_two_tasks_and_says_what_each_treebank_lacks(trained_on
 
     assert "cc_three: no feats. It is trained and scored on its other tasks." in output
     assert "bb_two: without a dev set, a model of several languages is chosen by the dev sets of the others" in output
-    assert results["arguments"]["task"] == "feats upos"
+    assert results["arguments"]["task"] == "upos feats"
     assert (config["label_scheme"], list(config["further_labels"])) == ("upos", ["feats"])
     assert config["loss_weights"] == {"feats": 0.5}
     test = results["scores"]["test"]

@@ -252,7 +252,7 @@ def test_a_treebank_without_its_words_is_pointed_out(tmp_path):
 def test_several_tasks_are_one_string_and_entities_come_first(tmp_path):
     arguments = CorpusArguments(task=["feats", "upos"])
 
-    assert arguments.task == "feats upos"
+    assert arguments.task == "upos feats"
     assert [task.name for task in arguments.tasks] == ["upos", "feats"]
     assert CorpusArguments(task=["upos"]).task == CorpusArguments(task="upos").task == "upos"
     with pytest.raises(ValueError, match="`task` is 'upos upos'; expected some of ner, upos, feats, each once"):
