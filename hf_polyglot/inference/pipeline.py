@@ -8,15 +8,8 @@ from typing import Any
 from transformers import AutoModelForTokenClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from hf_polyglot.inference.tagging import (
-    check_tagger,
-    entities_of,
-    entity_record,
-    joined_offsets,
-    read_texts,
-    segment_words,
-    tag_words,
-)
+from hf_polyglot.inference.tagged_words import entities_of, is_one_input, read_input, tagged_record
+from hf_polyglot.inference.tagging import check_tagger, read_texts, tag_words
 
 TASK = "polyglot-token-classification"
 
@@ -80,23 +73,9 @@ class PolyglotTokenClassificationPipeline(Pipeline):
                 Its language.
             second_best_for (`Sequence[str]`, *optional*):
                 Classes of words that are passed over, see [`tag_words`].
-
-        Raises:
-            ValueError: if it is the other of the two.
         """
-        settings = {"language": language, "second_best_for": second_best_for}
-        if is_split_into_words:
-            if isinstance(inputs, str) or not all(isinstance(word, str) for word in inputs):
-                raise ValueError(
-                    f"{inputs!r:.80} is no list of words; expected one, as is_split_into_words=True says."
-                )
-            reading = {"text": " ".join(inputs), "words": list(inputs), "offsets": joined_offsets(inputs)}
-            return reading | settings
-        if not isinstance(inputs, str):
-            raise ValueError(f"{inputs!r:.80} is no text; expected a string, or words with is_split_into_words=True.")
-        offsets = segment_words(inputs)
-        words = [inputs[start:end] for start, end in offsets]
-        return {"text": inputs, "words": words, "offsets": offsets} | settings
+        reading = read_input(inputs, is_split_into_words)
+        return reading | {"language": language, "second_best_for": second_best_for}
 
     def _forward(self, model_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         check_tagger(self.model)
@@ -132,12 +111,7 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         entities = model_outputs.get("entities")
         if entities is None:
             entities = entities_of(tagged, model_outputs["offsets"], self.model.config.label_scheme)
-        return {
-            "text": text,
-            "words": list(tagged.words),
-            "tags": list(tagged.tags),
-            "entities": [entity_record(entity, text) for entity in entities],
-        }
+        return tagged_record(text, tagged, entities)
 
     def __call__(self, inputs, *, batch_size: int | None = None, **parameters):
         """
@@ -156,7 +130,7 @@ class PolyglotTokenClassificationPipeline(Pipeline):
             iterable.
         """
         given = {**self._preprocess_params, **self._sanitize_parameters(**parameters)[0]}
-        if isinstance(inputs, str) or (given.get("is_split_into_words") and _are_words(inputs)):
+        if is_one_input(inputs, given.get("is_split_into_words", False)):
             return next(self.read([inputs], batch_size=1, **given))["entities"]
         readings = self.read(inputs, batch_size=batch_size, **given)
         entities = (reading["entities"] for reading in readings)
@@ -202,11 +176,6 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         ]:
             with self.device_placement():
                 yield from map(self.postprocess, self._forward(batch))
-
-
-def _are_words(inputs: Any) -> bool:
-    """Whether this is one list of words, and not a list of them."""
-    return isinstance(inputs, (list, tuple)) and bool(inputs) and all(isinstance(word, str) for word in inputs)
 
 
 PIPELINE_REGISTRY.register_pipeline(
