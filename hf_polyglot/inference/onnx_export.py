@@ -29,6 +29,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hf_polyglot.data.collators import COLLATORS
 from hf_polyglot.inference.onnx_graph import (
     BOOL,
+    CHAIN,
     FLOAT,
     INT32,
     INT64,
@@ -39,7 +40,7 @@ from hf_polyglot.inference.onnx_graph import (
     linear,
     marginals,
 )
-from hf_polyglot.inference.onnx_runtime import MODEL_FILE, ExportedTagger
+from hf_polyglot.inference.onnx_runtime import MODEL_FILE, TOKENIZER_FILE, ExportedTagger
 from hf_polyglot.models.crf import LinearChainCRF
 from hf_polyglot.models.input_rows import NO_WORD, SPACE
 from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_of
@@ -167,8 +168,8 @@ def onnx_model(model: PreTrainedModel) -> "onnx.ModelProto":
     size = sum(4 * weight.numel() for weight in model.parameters())
     if size >= MOST_BYTES:
         raise ValueError(
-            f"The weights of `{model.name_or_path}` take {size / 2**30:.1f} GiB in float32; expected less than 2, which "
-            "is what an ONNX file holds. Distil it, or keep fewer layers."
+            f"The weights of `{model.name_or_path}` take {size / 2**30:.1f} GiB in float32; expected less than 2, "
+            "which is what an ONNX file holds. Distil it, or keep fewer layers."
         )
     with torch.no_grad():
         return GRAPHS[model_type](copy.deepcopy(model).float().eval()).model()
@@ -222,7 +223,9 @@ def write_exported(
     """
     import onnx
 
-    tokenizer.save_pretrained(folder)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    # Just this: what else transformers would write is for torch.
+    tokenizer.backend_tokenizer.save(str(Path(folder, TOKENIZER_FILE)))
     onnx.save(graph, Path(folder, MODEL_FILE))
     tagger.save(folder)
 
@@ -273,7 +276,7 @@ def _encoded_words(model: Any, num_layers: int) -> tuple[OnnxGraph, str, str]:
     with warnings.catch_warnings():
         # What the exporter does inside is deprecated here and there.
         warnings.simplefilter("ignore")
-        exported = torch.onnx.export(
+        exported: Any = torch.onnx.export(
             _LastLayers(model.encoder, num_layers).eval(),
             (input_ids, attention_mask),
             dynamo=True,
@@ -343,7 +346,8 @@ def _with_agreement_outputs(
     state_labels = np.array(agreement.state_labels)
     labels = graph.op("Gather", state_labels, best_path(graph, emissions(best), mask, scores), axis=0)
     of_labels = np.eye(agreement.num_labels, dtype=np.float32)[state_labels]  # (states, labels)
-    probabilities = graph.op("MatMul", marginals(graph, emissions(total), mask, scores), of_labels)
+    by_state = marginals(graph, emissions(total), mask, scores)
+    probabilities = graph.op("MatMul", by_state, graph.constant(of_labels, CHAIN))
     return _with_outputs(graph, labels, probabilities, mask)
 
 
@@ -363,5 +367,5 @@ def _with_outputs(graph: OnnxGraph, labels: str, probabilities: str, mask: str) 
     graph.output("labels", graph.op("Where", mask, labels, np.int64(PADDING_LABEL)), INT64, ["batch", "words"])
     is_word = graph.op("Unsqueeze", mask, [2])
     shown = graph.op("Where", is_word, probabilities, np.float32(0))
-    graph.output("probabilities", shown, FLOAT, ["batch", "words", None])
+    graph.output("probabilities", shown, FLOAT, ["batch", "words", "labels"])
     return graph

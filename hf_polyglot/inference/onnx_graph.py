@@ -1,9 +1,9 @@
 """
 ONNX graphs, built operator by operator: BiLSTMs that padding does not change, decoding and marginals of a CRF.
 
-torch's exporter is left to pretrained encoders. It fixes the length of an LSTM's output to that of the example it was
-given, and unrolls a loop over words, while ONNX has both: its LSTM reads both directions of sequences of given lengths,
-and its Scan runs a subgraph word by word.
+torch's exporter is left to pretrained encoders. It takes the length of an LSTM's output from its example, and unrolls
+a loop over words, while ONNX has both: its LSTM reads both directions of sequences of given lengths, and its Scan runs
+a subgraph word by word.
 
 Axes:
     batch     sentences
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 # onnx's numbers of types; written out, so that this module is imported without it.
 FLOAT, INT32, INT64, BOOL = 1, 6, 7, 9
+
+# What scores of a chain are called, which must stay exact.
+CHAIN = "chain"
 
 
 class OnnxGraph:
@@ -51,6 +54,17 @@ class OnnxGraph:
         self._model = model
         self.graph: onnx.GraphProto = GraphProto(name="tagger") if model is None else model.graph
         self.names: Iterator[int] = itertools.count() if parent is None else parent.names
+
+    def name(self, kind: str) -> str:
+        """
+        A name that nothing in the graph has yet.
+
+        Args:
+            kind (`str`):
+                What it is the name of.
+        """
+        # The names of an encoder that torch has exported do not begin so.
+        return f"tagger/{kind}_{next(self.names)}"
 
     def input(self, name: str, kind: int, axes: Sequence[str | int] | None = None) -> str:
         """
@@ -84,18 +98,20 @@ class OnnxGraph:
         self.graph.node.append(self.helper.make_node("Identity", [value], [name]))
         self.graph.output.append(self.helper.make_tensor_value_info(name, kind, axes))
 
-    def constant(self, value: Any) -> str:
+    def constant(self, value: Any, kind: str = "constant") -> str:
         """
         A value that is saved with the graph.
 
         Args:
             value (`np.ndarray`, `np.generic` or `list`):
                 An array, or integers.
+            kind (`str`, *optional*, defaults to `"constant"`):
+                What its name begins with.
         """
         from onnx import numpy_helper
 
         array = np.asarray(value)
-        name = f"constant_{next(self.names)}"
+        name = self.name(kind)
         self.graph.initializer.append(numpy_helper.from_array(array.copy(), name))
         return name
 
@@ -112,10 +128,10 @@ class OnnxGraph:
                 Of the operator; `outputs=2` gives the name of the second output, and the others nobody asks for.
         """
         position = attributes.pop("outputs", 1)
-        name = f"{kind.lower()}_{next(self.names)}"
+        name = self.name(kind.lower())
         outputs = [""] * (position - 1) + [name]
         given = [value if isinstance(value, str) else self.constant(value) for value in inputs]
-        self.graph.node.append(self.helper.make_node(kind, given, outputs, name=f"node_{name}", **attributes))
+        self.graph.node.append(self.helper.make_node(kind, given, outputs, name=f"{name}/node", **attributes))
         return name
 
     def scan(self, body: "OnnxGraph", states: Sequence[str], sequences: Sequence[str], *, backwards: bool) -> str:
@@ -132,14 +148,14 @@ class OnnxGraph:
             backwards (`bool`):
                 Whether from the last position to the first.
         """
-        name = f"scan_{next(self.names)}"
+        name = self.name("scan")
         outputs = [f"{name}_state_{index}" for index in range(len(states))] + [name]
         self.graph.node.append(
             self.helper.make_node(
                 "Scan",
                 [*states, *sequences],
                 outputs,
-                name=f"node_{name}",
+                name=f"{name}/node",
                 body=body.graph,
                 num_scan_inputs=len(sequences),
                 scan_input_directions=[int(backwards)] * len(sequences),
@@ -226,13 +242,13 @@ def bilstm(
             np.concatenate([_gates_in_order(parameters[name]) for name in ("bias_ih_l0", "bias_hh_l0")])
             for parameters in directions
         ])
-        name = f"lstm_{next(graph.names)}"
+        name = graph.name("lstm")
         graph.graph.node.append(
             graph.helper.make_node(
                 "LSTM",
                 [states, *(graph.constant(array) for array in (*weights, biases)), lengths],
                 [name, f"{name}_last"],
-                name=f"node_{name}",
+                name=f"{name}/node",
                 direction="bidirectional",
                 hidden_size=hidden_size,
             )
@@ -265,7 +281,7 @@ class ChainScores:
 
     def __init__(self, graph: OnnxGraph, tables: Sequence[np.ndarray], language_ids: str | None = None):
         # Forbidden transitions may score minus infinity, of which a difference is no number. This is as good.
-        values = [graph.constant(np.maximum(table, np.float32(-1e30)).astype(np.float32)) for table in tables]
+        values = [graph.constant(np.maximum(table, np.float32(-1e30)).astype(np.float32), CHAIN) for table in tables]
         if language_ids is not None:
             values = [graph.op("Gather", value, language_ids, axis=0) for value in values]
         self.start, self.transition, self.end = values
@@ -294,9 +310,9 @@ def best_path(graph: OnnxGraph, emissions: str, mask: str, scores: ChainScores) 
     stay = graph.op("Unsqueeze", graph.op("Range", np.int64(0), graph.op("Squeeze", num_states), np.int64(1)), [0])
 
     step = OnnxGraph(parent=graph)
-    best = step.input(f"best_{next(graph.names)}", FLOAT)
-    emission = step.input(f"emission_{next(graph.names)}", FLOAT)
-    is_word = step.input(f"is_word_{next(graph.names)}", BOOL)
+    best = step.input(graph.name("best"), FLOAT)
+    emission = step.input(graph.name("emission"), FLOAT)
+    is_word = step.input(graph.name("is_word"), BOOL)
     extended = step.op("Add", step.op("Unsqueeze", best, [1]), scores.into)  # (batch, to, from)
     highest = step.op("ReduceMax", extended, [2], keepdims=0)
     origin = step.op("ArgMax", extended, axis=2, keepdims=0)
@@ -304,17 +320,17 @@ def best_path(graph: OnnxGraph, emissions: str, mask: str, scores: ChainScores) 
     # Where there is no word every state comes from itself, so that following the pointers back from the end of the
     # batch arrives unchanged at the end of the sentence.
     new_origin = step.op("Where", is_word, origin, stay)
-    step.output(f"best_{next(graph.names)}", new_best, FLOAT)
-    step.output(f"origin_{next(graph.names)}", new_origin, INT64)
+    step.output(graph.name("best"), new_best, FLOAT)
+    step.output(graph.name("origin"), new_origin, INT64)
     start = graph.op("Add", first, scores.start)
     origins = graph.scan(step, [start], [by_word, is_next], backwards=False)  # (words, batch, states)
     last = graph.op("ArgMax", graph.op("Add", graph.last_state(origins), scores.end), axis=1)  # (batch, 1)
 
     back = OnnxGraph(parent=graph)
-    state = back.input(f"state_{next(graph.names)}", INT64)
-    came_from = back.input(f"came_from_{next(graph.names)}", INT64)
-    back.output(f"state_{next(graph.names)}", back.op("GatherElements", came_from, state, axis=1), INT64)
-    back.output(f"state_{next(graph.names)}", state, INT64)
+    state = back.input(graph.name("state"), INT64)
+    came_from = back.input(graph.name("came_from"), INT64)
+    back.output(graph.name("state"), back.op("GatherElements", came_from, state, axis=1), INT64)
+    back.output(graph.name("state"), state, INT64)
     path = graph.scan(back, [last], [origins], backwards=True)  # (words, batch, 1)
     return graph.op("Transpose", graph.op("Squeeze", path, [2]), perm=[1, 0])
 
@@ -341,16 +357,16 @@ def marginals(graph: OnnxGraph, emissions: str, mask: str, scores: ChainScores) 
     def step_of(backwards: bool, otherwise: str | None) -> OnnxGraph:
         """Message of one word, and what becomes of it at the next; `otherwise`, if there is none."""
         step = OnnxGraph(parent=graph)
-        message = step.input(f"message_{next(graph.names)}", FLOAT)
-        emission = step.input(f"emission_{next(graph.names)}", FLOAT)
-        is_word = step.input(f"is_word_{next(graph.names)}", BOOL)
+        message = step.input(graph.name("message"), FLOAT)
+        emission = step.input(graph.name("emission"), FLOAT)
+        is_word = step.input(graph.name("is_word"), BOOL)
         onward = step.op("Add", message, emission) if backwards else message
         paths = step.op("Add", step.op("Unsqueeze", onward, [1]), scores.transition if backwards else scores.into)
         total = step.op("ReduceLogSumExp", paths, [2], keepdims=0)
         total = total if backwards else step.op("Add", total, emission)
         moved = step.op("Where", is_word, total, otherwise or message)
-        step.output(f"message_{next(graph.names)}", moved, FLOAT)
-        step.output(f"message_{next(graph.names)}", message if backwards else moved, FLOAT)
+        step.output(graph.name("message"), moved, FLOAT)
+        step.output(graph.name("message"), message if backwards else moved, FLOAT)
         return step
 
     end = graph.op("Expand", scores.end, graph.op("Shape", first))

@@ -33,7 +33,7 @@ from hf_polyglot.inference.tagged_words import (
 from hf_polyglot.models.input_rows import check_words, distinct_words, piece_rows, sentence_rows, shortened, word_rows
 from hf_polyglot.models.languages import UNKNOWN_LANGUAGE_ID
 
-MODEL_FILE, SETTINGS_FILE = "model.onnx", "tagger.json"
+MODEL_FILE, TOKENIZER_FILE, SETTINGS_FILE = "model.onnx", "tokenizer.json", "tagger.json"
 
 # Fused with the addition before it, a layer normalisation takes five times as long in onnxruntime 1.31 on the CPU.
 SLOW_OPTIMISERS = ["SkipLayerNormFusion"]
@@ -195,7 +195,8 @@ def encode_pieces(tagger: ExportedTagger, tokenizer: Tokenizer, sentences: Seque
     )
     rows = piece_rows(
         [pieces.ids for pieces in encoded],
-        [pieces.word_ids for pieces in encoded],
+        # Without special pieces, every piece is of a word.
+        [[word for word in pieces.word_ids if word is not None] for pieces in encoded],
         [len(words) for words in sentences],
         max_pieces=tagger.limit,
         before=tagger.before,
@@ -253,7 +254,7 @@ class OnnxTagger:
             providers=["CPUExecutionProvider"],
             disabled_optimizers=SLOW_OPTIMISERS,
         )
-        self.tokenizer = Tokenizer.from_file(str(Path(folder, "tokenizer.json")))
+        self.tokenizer = Tokenizer.from_file(str(Path(folder, TOKENIZER_FILE)))
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         self.tokenizer.encode_special_tokens = self.tagger.split_special_tokens
@@ -386,8 +387,8 @@ class OnnxTagger:
         known = self.tagger.languages
         if language is not None and known is not None and language not in known:
             warnings.warn(
-                f"`language` is {language!r}; the model knows {', '.join(known)}, and reads any other with the mean of "
-                "their transition scores.",
+                f"`language` is {language!r}; the model knows {', '.join(known)}, and reads any other with the mean "
+                "of their transition scores.",
                 stacklevel=2,
             )
         remaining = iter(inputs)
