@@ -15,9 +15,11 @@ Axes:
     types     entity types, `O` first
 """
 
+import contextlib
 import copy
+import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -266,6 +268,18 @@ class _LastLayers(nn.Module):
         return torch.cat([*earlier, outputs[0]], 2)  # (windows, pieces, layers * hidden)
 
 
+@contextlib.contextmanager
+def _silenced(name: str) -> Iterator[None]:
+    """Without the warnings of a logger and those below it."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _encoded_words(model: Any, num_layers: int) -> tuple[OnnxGraph, str, str]:
     """A graph with a pretrained encoder, the vectors of the first pieces of words, and which words there are."""
     # The example's sizes are all different and none is 1, for such are taken for constants.
@@ -273,8 +287,8 @@ def _encoded_words(model: Any, num_layers: int) -> tuple[OnnxGraph, str, str]:
     attention_mask = torch.ones_like(input_ids)
     attention_mask[1, 5:] = 0
     dynamic = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    with warnings.catch_warnings():
-        # What the exporter does inside is deprecated here and there.
+    with warnings.catch_warnings(), _silenced("torch.onnx"):
+        # What the exporter does inside is deprecated here and there, and it misses torchvision.
         warnings.simplefilter("ignore")
         exported: Any = torch.onnx.export(
             _LastLayers(model.encoder, num_layers).eval(),

@@ -76,7 +76,7 @@ class OnnxGraph:
             kind (`int`):
                 Type of its elements.
             axes (`Sequence`, *optional*):
-                Name of each dynamic axis, or size of a fixed one. Defaults to any shape.
+                Name of each dynamic axis, or size of a fixed one. Only the body of a scan may do without.
         """
         self.graph.input.append(self.helper.make_tensor_value_info(name, kind, axes))
         return name
