@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from math import floor
 from statistics import fmean, stdev
 from typing import Any
 
@@ -311,6 +312,36 @@ def conllu_table(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str
         name = f"**{treebank}**" if treebank in AVERAGES else treebank
         rows.append([name, *(f"{cell:.2f}" for cell in cells)])
     return _markdown(rows)
+
+
+def parity_table(report: Mapping[str, Any]) -> str:
+    """
+    Markdown table of how an exported model tags beside PyTorch, in percent, with the sizes of all their forms.
+
+    Args:
+        report (`Mapping[str, Any]`):
+            As `export_tagger` of `hf_polyglot.inference.onnx_parity` gives it.
+    """
+    forms = list(report["bytes"])
+    exported = [form for form in forms if form != "pytorch"]
+    title = _title(report["metric"]) + " to PyTorch" * (report["gold"] == "pytorch")
+    names = {"pytorch": "PyTorch", "onnx": "ONNX", "int8": "ONNX int8"}
+    rows = [
+        ["Language", "Sentences"]
+        + [f"{title}, {names[form]}" for form in forms]
+        + [f"Same labels, {names[form]}" for form in exported]
+    ]
+    for language, of_language in report["languages"].items():
+        differing = of_language["differing_labels"]
+        rows.append([
+            language,
+            f"{of_language['sentences']:,}",
+            *(f"{of_language['scores'][form]:.2f}" for form in forms),
+            # Rounded down: 100 means that all are the same.
+            *(f"{floor(1e4 * (1 - differing[form] / of_language['words'])) / 100:.2f}" for form in exported),
+        ])
+    sizes = [f"{report['bytes'][form] / 1e6:,.1f} MB" for form in forms]
+    return _markdown([*rows, ["**size**", "", *sizes, *[""] * len(exported)]])
 
 
 def errors_table(reports: Mapping[str, Mapping[str, Any]], title: str = "Language") -> str:

@@ -5,11 +5,11 @@ Tag raw text or column files with a trained model.
     python recipes/predict.py --model runs/byte_crf --input test.conll --output_format conll
     python recipes/predict.py --model runs/upos --input test.conllu --output_format conllu
 
-Needs the folder or Hub id of a model or an adapter of this package, or the folder of a run with an adapter for each
-language, one of which --language chooses. Of raw text each line is one text. JSONL has an object per text, with its
-entities and their character offsets, or its words and their tags where every word has a class; CoNLL has a word and a
-tag per line. CoNLL-U has the lines of the input with the tags in their column; of raw text, new ones. A model of
-several tasks writes the tags of all of them in one pass.
+Needs the folder or Hub id of a model or an adapter of this package, the folder of a run with an adapter for each
+language, one of which --language chooses, or a folder that export.py has written. Of raw text each line is one text.
+JSONL has an object per text, with its entities and their character offsets, or its words and their tags where every
+word has a class; CoNLL has a word and a tag per line. CoNLL-U has the lines of the input with the tags in their
+column; of raw text, new ones. A model of several tasks writes the tags of all of them in one pass.
 """
 
 import json
@@ -27,6 +27,7 @@ import hf_polyglot.inference.pipeline  # registers the models and the task
 from hf_polyglot.data.conll import conll_lines, read_words
 from hf_polyglot.data.conllu import FORM, ConlluSentence, conllu_lines, read_conllu, sentence_of_text, with_tags
 from hf_polyglot.inference.adapters import LanguageAdapters, load_tagger
+from hf_polyglot.inference.onnx_runtime import OnnxTagger, is_exported
 from hf_polyglot.models.label_scheme import WORD_CLASSES, labels_by_scheme
 from hf_polyglot.training.command_line import parse_recipe
 
@@ -135,17 +136,26 @@ def texts_or_words(arguments: PredictArguments) -> Iterator[str | list[str]]:
             yield from (line.rstrip("\r\n") for line in lines)
 
 
-def main(arguments: PredictArguments) -> None:
-    if arguments.input_format is None:
-        arguments = replace(arguments, input_format="conll" if is_column_file(arguments.input) else "text")
-        if arguments.input_format == "conll":
-            print(f"{arguments.input} is read as a column file; --input_format text reads its lines.", file=sys.stderr)
+def tagger_of(arguments: PredictArguments) -> tuple[Any, list[str]]:
+    """What tags the texts, and the schemes of its labels, one for each task."""
+    if is_exported(arguments.model):
+        exported = OnnxTagger(arguments.model)
+        return exported, [exported.tagger.label_scheme]
     model, tokenizer = load_tagger(arguments.model, arguments.base_model)
     if isinstance(model, LanguageAdapters) and arguments.language is None:
         known = ", ".join(model.config.languages)
         print(f"Without --language, all is read with the base alone; there are adapters for {known}.", file=sys.stderr)
     tag = pipeline(hf_polyglot.inference.pipeline.TASK, model=model, tokenizer=tokenizer)
-    classes = [scheme for scheme in labels_by_scheme(model.config) if scheme in WORD_CLASSES]
+    return tag, list(labels_by_scheme(model.config))
+
+
+def main(arguments: PredictArguments) -> None:
+    if arguments.input_format is None:
+        arguments = replace(arguments, input_format="conll" if is_column_file(arguments.input) else "text")
+        if arguments.input_format == "conll":
+            print(f"{arguments.input} is read as a column file; --input_format text reads its lines.", file=sys.stderr)
+    tag, schemes = tagger_of(arguments)
+    classes = [scheme for scheme in schemes if scheme in WORD_CLASSES]
     if arguments.output_format == "conllu" and not classes:
         raise ValueError(
             "`output_format` is 'conllu', and the model finds entities, which have no column there; expected a model "
@@ -161,8 +171,9 @@ def main(arguments: PredictArguments) -> None:
         "is_split_into_words": arguments.input_format == "conll",
         "language": arguments.language,
         "second_best_for": arguments.second_best_for,
-        "task": classes[0] if arguments.output_format == "conllu" else None,  # whose spans are the words
     }
+    if arguments.output_format == "conllu" and len(schemes) > 1:
+        settings["task"] = classes[0]  # whose spans are the words
     with sys.stdout if arguments.output == "-" else Path(arguments.output).open("w", encoding="utf-8") as output:
         while batch := list(islice(inputs, 100 * arguments.batch_size)):
             for reading in tag.read(batch, **settings):

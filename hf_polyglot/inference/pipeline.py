@@ -8,15 +8,8 @@ from typing import Any
 from transformers import AutoModelForTokenClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from hf_polyglot.inference.tagging import (
-    check_tagger,
-    entities_of,
-    entity_record,
-    joined_offsets,
-    read_texts,
-    segment_words,
-    tag_words,
-)
+from hf_polyglot.inference.tagged_words import entities_of, is_one_input, read_input, tagged_record
+from hf_polyglot.inference.tagging import check_tagger, read_texts, tag_words
 from hf_polyglot.models.label_scheme import labels_by_scheme
 from hf_polyglot.tasks import task_of
 
@@ -88,23 +81,9 @@ class PolyglotTokenClassificationPipeline(Pipeline):
                 Classes of words that are passed over, see [`tag_words`].
             task (`str`, *optional*):
                 Which of several tasks.
-
-        Raises:
-            ValueError: if it is the other of the two.
         """
         settings = {"language": language, "second_best_for": second_best_for, "scheme": self._scheme_of(task)}
-        if is_split_into_words:
-            if isinstance(inputs, str) or not all(isinstance(word, str) for word in inputs):
-                raise ValueError(
-                    f"{inputs!r:.80} is no list of words; expected one, as is_split_into_words=True says."
-                )
-            reading = {"text": " ".join(inputs), "words": list(inputs), "offsets": joined_offsets(inputs)}
-            return reading | settings
-        if not isinstance(inputs, str):
-            raise ValueError(f"{inputs!r:.80} is no text; expected a string, or words with is_split_into_words=True.")
-        offsets = segment_words(inputs)
-        words = [inputs[start:end] for start, end in offsets]
-        return {"text": inputs, "words": words, "offsets": offsets} | settings
+        return read_input(inputs, is_split_into_words) | settings
 
     def _scheme_of(self, task: str | None) -> str:
         """
@@ -154,20 +133,10 @@ class PolyglotTokenClassificationPipeline(Pipeline):
                 Text, words, their offsets and their tags.
         """
         text, scheme = model_outputs["text"], model_outputs["scheme"]
-        tagged = model_outputs["tagged"].of_task(scheme)
-        entities = model_outputs.get("entities")
+        tagged, entities = model_outputs["tagged"], model_outputs.get("entities")
         if entities is None:
-            entities = entities_of(tagged, model_outputs["offsets"], scheme)
-        return {
-            "text": text,
-            "words": list(tagged.words),
-            "tags": list(tagged.tags),
-            "entities": [entity_record(entity, text) for entity in entities],
-            "tags_by_task": {
-                task_of(of_task).name: list(model_outputs["tagged"].of_task(of_task).tags)
-                for of_task in labels_by_scheme(self.model.config)
-            },
-        }
+            entities = entities_of(tagged.of_task(scheme), model_outputs["offsets"], scheme)
+        return tagged_record(text, tagged, entities, list(labels_by_scheme(self.model.config)), scheme)
 
     def __call__(self, inputs, *, batch_size: int | None = None, **parameters):
         """
@@ -186,7 +155,7 @@ class PolyglotTokenClassificationPipeline(Pipeline):
             iterable.
         """
         given = {**self._preprocess_params, **self._sanitize_parameters(**parameters)[0]}
-        if isinstance(inputs, str) or (given.get("is_split_into_words") and _are_words(inputs)):
+        if is_one_input(inputs, given.get("is_split_into_words", False)):
             return next(self.read([inputs], batch_size=1, **given))["entities"]
         readings = self.read(inputs, batch_size=batch_size, **given)
         entities = (reading["entities"] for reading in readings)
@@ -238,11 +207,6 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         ]:
             with self.device_placement():
                 yield from map(self.postprocess, self._forward(batch))
-
-
-def _are_words(inputs: Any) -> bool:
-    """Whether this is one list of words, and not a list of them."""
-    return isinstance(inputs, (list, tuple)) and bool(inputs) and all(isinstance(word, str) for word in inputs)
 
 
 PIPELINE_REGISTRY.register_pipeline(

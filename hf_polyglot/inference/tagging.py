@@ -7,114 +7,20 @@ Axes:
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-from tokenizers import Regex, pre_tokenizers
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from hf_polyglot.data.byte_segments import sentence_documents
 from hf_polyglot.data.collators import collator_for
-from hf_polyglot.models.label_scheme import WORD_CLASSES, labels_by_scheme, spans_from_tags, tags_from_spans
+from hf_polyglot.inference.tagged_words import Entity, TaggedWords, passed_over_labels
+from hf_polyglot.models.label_scheme import labels_by_scheme, tags_from_spans
 from hf_polyglot.models.modeling_byte_to_span import ReadBytes
 from hf_polyglot.models.span_symbols import character_boundaries
-
-# Scripts written without spaces between words. Each of their characters is read as a word where text comes
-# unsegmented.
-_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*"
-_SEGMENTER = pre_tokenizers.Sequence([
-    pre_tokenizers.WhitespaceSplit(),
-    pre_tokenizers.Split(Regex(_UNSPACED), behavior="isolated"),
-    pre_tokenizers.Split(
-        Regex(r"[^\p{L}\p{M}\p{N}\p{Cf}'’ʼ-]|(?<!\p{L}|\p{N})['’ʼ-]|['’ʼ-](?!\p{L}|\p{N})"), behavior="isolated"
-    ),
-])
-
-
-@dataclass(frozen=True)
-class TaggedWords:
-    """
-    The tags of one sentence.
-
-    Args:
-        words (`tuple[str, ...]`):
-            The words.
-        tags (`tuple[str, ...]`):
-            The tag of each word.
-        probabilities (`tuple[float, ...]`):
-            The probability that the model gives to that tag at that word. By a model that writes spans: that of its
-            span, or, outside every span, that none begins there.
-        stray_types (`tuple[str, ...]`, *optional*):
-            Types of the spans that begin or end within a word, which no tag shows. They count as wrong.
-        further (`dict[str, TaggedWords]`, *optional*):
-            By a model of several tasks: what it says of the same words in each task but the first, by scheme.
-    """
-
-    words: tuple[str, ...]
-    tags: tuple[str, ...]
-    probabilities: tuple[float, ...]
-    stray_types: tuple[str, ...] = ()
-    further: dict[str, "TaggedWords"] = field(default_factory=dict, hash=False)
-
-    def of_task(self, scheme: str) -> "TaggedWords":
-        """
-        The tags of one of the tasks.
-
-        Args:
-            scheme (`str`):
-                Of its labels: that of the first task, or one of `further`.
-        """
-        return self.further.get(scheme, self)
-
-
-@dataclass(frozen=True)
-class Entity:
-    """
-    A span of a text with its type.
-
-    Args:
-        type (`str`):
-            Entity type, as `PER`.
-        start (`int`):
-            First character in the text.
-        end (`int`):
-            Character behind the last one: the entity is `text[start:end]`.
-        word_start (`int`):
-            First word.
-        word_end (`int`):
-            Word behind the last one.
-        score (`float`):
-            Mean over its words of the probability of their tags; by a model that writes spans, that of the span.
-    """
-
-    type: str
-    start: int
-    end: int
-    word_start: int
-    word_end: int
-    score: float
-
-
-def segment_words(text: str) -> list[tuple[int, int]]:
-    """
-    Character offsets of the words of a raw text, `(start, end)`, end exclusive.
-
-    Words end at white space; punctuation and symbols stand alone, but for apostrophes and hyphens inside a word. In
-    scripts without spaces (Chinese, Japanese, Thai, ...) each character with its marks is a word.
-
-    Args:
-        text (`str`):
-            Any text.
-
-    Example:
-        >>> text = "Rais Samia (TZ) alisema: ng'ombe."
-        >>> [text[start:end] for start, end in segment_words(text)]
-        ['Rais', 'Samia', '(', 'TZ', ')', 'alisema', ':', "ng'ombe", '.']
-    """
-    return [offsets for _, offsets in _SEGMENTER.pre_tokenize_str(text)]
 
 
 def check_tagger(model: PreTrainedModel) -> None:
@@ -169,7 +75,7 @@ def tag_words(
     """
     check_tagger(model)
     labels_of_tasks = labels_by_scheme(model.config)
-    passed_over = _passed_over_labels(labels_of_tasks, second_best_for)
+    passed_over = passed_over_labels(labels_of_tasks, second_best_for)
     if model.input_form == "byte_segments":
         return _tag_words_of_documents(model, sentences, batch_size)
     collate = collator_for(model, tokenizer)
@@ -222,29 +128,6 @@ def _tags_of_task(
         TaggedWords(tuple(words), tuple(tags[label] for label in ids[: len(words)]), tuple(values[: len(words)]))
         for words, ids, values in zip(sentences, labels.tolist(), chosen.tolist(), strict=True)
     ]
-
-
-def _passed_over_labels(labels: Mapping[str, Sequence[str]], second_best_for: Sequence[str]) -> dict[str, list[int]]:
-    """
-    Ids of the classes that are passed over, in the first task whose labels are classes of words and have them all.
-
-    Raises:
-        ValueError: if there is no such task, or if it has no other labels.
-    """
-    if not second_best_for:
-        return {}
-    for scheme, of_task in labels.items():
-        if scheme in WORD_CLASSES and set(second_best_for) < set(of_task):
-            return {scheme: [of_task.index(name) for name in second_best_for]}
-    described = "; ".join(
-        f"of scheme {scheme}, are {', '.join(of_task[:20])}{' ...' * (len(of_task) > 20)}"
-        for scheme, of_task in labels.items()
-    )
-    raise ValueError(
-        f"`second_best_for` is {', '.join(second_best_for)}, and the labels of the model, {described}. Expected some "
-        "of them, of a model whose labels are classes of words: an entity's tag means nothing without those beside "
-        "it. Leave it out, or correct it."
-    )
 
 
 def _second_best(labels: Tensor, probabilities: Tensor, passed_over: Tensor) -> Tensor:
@@ -350,76 +233,3 @@ def _tagged(
         probabilities[start:end] = [score] * (end - start)
     tags = tags_from_spans([span[:3] for span in spans], len(words), scheme)
     return TaggedWords(tuple(words), tuple(tags), tuple(probabilities), tuple(stray_types))
-
-
-def entities_of(tagged: TaggedWords, offsets: Sequence[tuple[int, int]], scheme: str = "IOB2") -> list[Entity]:
-    """
-    The entities of a tagged sentence, with their place in the text.
-
-    Args:
-        tagged ([`TaggedWords`]):
-            Of [`tag_words`].
-        offsets (`Sequence[tuple[int, int]]`):
-            Characters of each word in the text.
-        scheme (`str`, *optional*, defaults to `"IOB2"`):
-            Scheme of the tags; `model.config.label_scheme`.
-
-    Example:
-        >>> entities_of(TaggedWords(("in", "Dar", "es", "Salaam"), ("O", "B-LOC", "I-LOC", "I-LOC"), (1, 0.5, 1, 1)),
-        ...             [(0, 2), (3, 6), (7, 9), (10, 16)])
-        [Entity(type='LOC', start=3, end=16, word_start=1, word_end=4, score=0.8333333333333334)]
-    """
-    return [
-        Entity(
-            type=entity_type,
-            start=offsets[start][0],
-            end=offsets[end - 1][1],
-            word_start=start,
-            word_end=end,
-            score=sum(tagged.probabilities[start:end]) / (end - start),
-        )
-        for start, end, entity_type in spans_from_tags(tagged.tags, scheme)
-    ]
-
-
-def joined_offsets(words: Sequence[str]) -> list[tuple[int, int]]:
-    """
-    Character offsets of words in their text `" ".join(words)`.
-
-    Args:
-        words (`Sequence[str]`):
-            The words.
-
-    Example:
-        >>> joined_offsets(["Dar", "es", "Salaam"])
-        [(0, 3), (4, 6), (7, 13)]
-    """
-    return list(_offsets(words))
-
-
-def _offsets(words: Sequence[str]) -> Iterator[tuple[int, int]]:
-    start = 0
-    for word in words:
-        yield start, start + len(word)
-        start += len(word) + 1
-
-
-def entity_record(entity: Entity, text: str) -> dict[str, Any]:
-    """
-    An entity under the names that transformers' own pipeline uses, and its words.
-
-    Args:
-        entity ([`Entity`]):
-            The entity.
-        text (`str`):
-            The text that its characters count in.
-    """
-    return {
-        "entity_group": entity.type,
-        "score": entity.score,
-        "word": text[entity.start : entity.end],
-        "start": entity.start,
-        "end": entity.end,
-        "word_start": entity.word_start,
-        "word_end": entity.word_end,
-    }

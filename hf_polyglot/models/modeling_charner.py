@@ -17,9 +17,10 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, TokenClassifierOutput
 
 from .configuration_charner import CharNERConfig
+from .input_rows import NO_WORD
 from .label_scheme import PADDING_LABEL, labels_of
 from .recurrent import BiLSTM, initialise_for_lstm
-from .tokenization_bytes import NO_WORD, SpellingTokenizer
+from .tokenization_bytes import SpellingTokenizer
 from .unit_agreement import new_agreement, owning_words
 
 
