@@ -24,6 +24,7 @@ from hf_polyglot.result_tables import (
     conllu_table,
     differences_table,
     errors_table,
+    parity_table,
     progress_table,
     results_table,
     selection_table,
@@ -288,6 +289,27 @@ def test_column_files_can_be_tagged(trained, tmp_path):
 
     words = [line.split("\t")[0] for line in output.read_text().splitlines()]
     assert [word for word in words if word] == [line.split(" ")[0] for line in source.read_text().splitlines() if line]
+
+
+@pytest.mark.slow
+def test_an_exported_model_predicts_as_the_model_does(trained, tmp_path):
+    folder, *_ = trained
+    texts = "Amina Bako alifika Dar es Salaam.\n\nDona vive en Madrid\n"
+
+    printed = run(
+        "export.py", "--model", folder, "--output_dir", tmp_path / "onnx",
+        "--corpora", f"swa={DEMO_FOLDER / 'swa'}", "--max_sentences", 20,
+    )  # fmt: skip
+    ours, theirs = (
+        run("predict.py", "--model", model, "--output_format", "conll", stdin=texts)
+        for model in (tmp_path / "onnx", folder)
+    )
+
+    report = json.loads((tmp_path / "onnx" / "parity.json").read_text())
+    assert parity_table(report) in printed
+    assert report["languages"]["swa"]["sentences"] == 20
+    assert ours == theirs
+    assert len(ours.split()) > 10
 
 
 @pytest.mark.slow
