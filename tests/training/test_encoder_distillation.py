@@ -32,10 +32,10 @@ def encoder(seed, **settings):
 def trainer_of(student, teacher, folder, tokenizer=None, keep_outputs=False, **settings):
     tokenizer = tokenizer or character_pieces()
     rows = rows_of_pieces(WORDS, tokenizer, 20)
+    short = {"per_device_train_batch_size": 8, "max_steps": 3, "save_strategy": "no"}
     arguments = TrainingArguments(
-        output_dir=str(folder), use_cpu=True, report_to="none", disable_tqdm=True,
-        dataloader_pin_memory=False,
-        **{"per_device_train_batch_size": 8, "max_steps": 3, "save_strategy": "no"} | settings,
+        output_dir=str(folder), use_cpu=True, report_to="none", disable_tqdm=True, dataloader_pin_memory=False,
+        **short | settings,
     )  # fmt: skip
     return EncoderDistillationTrainer(
         student, arguments, teacher=teacher, teacher_tokenizer=character_pieces(), processing_class=tokenizer,
