@@ -13,8 +13,8 @@ Keys, all required unless in brackets; others are kept and not read:
     seeds                list of integers
     [best_seed]          the one whose model is kept, chosen on the development sets
     [one_model_per_language]  true if each language has a model of its own, in a folder of its name
-    [parts]              {part: number}: best dev score of each part of a Meta-LSTM that was trained part by part, of the
-                         best seed, in percent
+    [parts]              {part: number}: best dev score in percent of each part of a Meta-LSTM, of the best seed; if it
+                         was trained part by part
     [examples_drawn]     {language: [number]}: training sentences (segments of Byte-to-Span) that went into updates, of
                          each seed, in their order
     versions             {package: version}
