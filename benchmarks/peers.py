@@ -150,15 +150,20 @@ def flair_tagger(
     return tagger, prepared
 
 
-def spacy_tagger(labels: Sequence[str]) -> Callable[[Sequence[Sequence[str]], int], Any]:
+def spacy_pipeline(labels: Sequence[str]) -> Any:
     """spaCy's blank multi-language pipeline with its default CNN and transition parser, untrained."""
-    spacy = importlib.import_module("spacy")
-    documents = importlib.import_module("spacy.tokens")
-    pipeline = spacy.blank("xx")
+    pipeline = importlib.import_module("spacy").blank("xx")
     recogniser = pipeline.add_pipe("ner")
     for label in labels:
         recogniser.add_label(label)
     pipeline.initialize()
+    return pipeline
+
+
+def spacy_tagger(labels: Sequence[str]) -> Callable[[Sequence[Sequence[str]], int], Any]:
+    """Tags sentences with [`spacy_pipeline`]."""
+    pipeline = spacy_pipeline(labels)
+    documents = importlib.import_module("spacy.tokens")
 
     def tag(sentences: Sequence[Sequence[str]], batch_size: int) -> Any:
         made = (documents.Doc(pipeline.vocab, words=list(words)) for words in sentences)

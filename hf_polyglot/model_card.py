@@ -13,7 +13,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from hf_polyglot.result_tables import results_table, selection_table
-from hf_polyglot.results import check_results, languages_by_training, main_metric, read_results
+from hf_polyglot.results import check_results, has_dev_set, languages_by_training, main_metric, read_results
 
 # The first is where an installed wheel keeps its copy, the second the file itself, in a checkout.
 TEMPLATES = (
@@ -29,6 +29,15 @@ REGIME_MEANINGS = {
     "distilled": "a small model taught by a larger one",
     "standard": "ordinary fine-tuning, the baseline",
 }
+
+# Keys of scores that the Hub is told of, with its own name of each and a title. Of several tasks, each by itself.
+_METRICS = (
+    ("f1", "f1", "Span F1"),
+    ("accuracy", "accuracy", "Accuracy"),
+    ("ner_f1", "f1", "Span F1"),
+    ("upos_accuracy", "accuracy", "UPOS accuracy"),
+    ("feats_accuracy", "accuracy", "FEATS accuracy"),
+)
 
 CITATIONS = {
     "byte_crf": """@inproceedings{mueller-etal-2020-sources,
@@ -114,6 +123,7 @@ def model_card(results: Mapping[str, Any], *, repo_id: str | None = None) -> Mod
         "trained_on": trained_on,
         "unseen": unseen,
         "metric": metric,
+        "tasks": results["arguments"].get("task", "ner").split(),
         "table": results_table(results),
         "selection_table": selection_table(results) if "selection" in results else None,
         "data": [_data_row(language, splits) for language, splits in results["data"].items()],
@@ -121,6 +131,7 @@ def model_card(results: Mapping[str, Any], *, repo_id: str | None = None) -> Mod
         "weakest": weakest,
         "weakest_score": scores[weakest][metric]["mean"],
         "best_seed": results.get("best_seed"),
+        "is_chosen": has_dev_set(results),
         "duration": _duration(results["seconds"]),
         "device": _device(results["device"]),
         "memory": f"{results['peak_memory_bytes'] / 2**30:.1f} GiB",
@@ -129,7 +140,17 @@ def model_card(results: Mapping[str, Any], *, repo_id: str | None = None) -> Mod
         "model_name": repo_id or results["name"],
         **{
             key: results.get(key)
-            for key in ("model_type", "base_model", "base_model_sha256", "adapter", "adam_state", "seeds", "command")
+            for key in (
+                "model_type",
+                "teacher",
+                "distilled_on",
+                "base_model",
+                "base_model_sha256",
+                "adapter",
+                "adam_state",
+                "seeds",
+                "command",
+            )
         },
     }
     card: ModelCard = ModelCard.from_template(_card_data(results), template_str=_template(), **content)
@@ -166,23 +187,25 @@ def evaluation_results(results: Mapping[str, Any]) -> list[EvalResult]:
         results (`Mapping[str, Any]`):
             What `results.json` holds.
     """
-    metric = _metric(results)
     evaluations = []
     for language in _tested_languages(results):
         source = results["data"][language].get("source", f"data of {results['name']}")
         dataset, configuration = _hub_dataset(source)
-        evaluations.append(
-            EvalResult(
-                task_type="token-classification",
-                dataset_type=dataset or re.sub(r"[^\w.]+", "-", source).strip("-").lower(),
-                dataset_name=f"{source} ({language})",
-                dataset_config=configuration or language,
-                dataset_split="test",
-                metric_type=metric,
-                metric_name={"f1": "Span F1 (percent)", "accuracy": "Accuracy (percent)"}[metric],
-                metric_value=round(results["scores"]["test"][language][metric]["mean"], 2),
-            )
-        )
+        scores = results["scores"]["test"][language]
+        for name, metric_type, title in _METRICS:
+            if name in scores:
+                evaluations.append(
+                    EvalResult(
+                        task_type="token-classification",
+                        dataset_type=dataset or re.sub(r"[^\w.]+", "-", source).strip("-").lower(),
+                        dataset_name=f"{source} ({language})",
+                        dataset_config=configuration or language,
+                        dataset_split="test",
+                        metric_type=metric_type,
+                        metric_name=f"{title} (percent)",
+                        metric_value=round(scores[name]["mean"], 2),
+                    )
+                )
     return evaluations
 
 
@@ -200,7 +223,7 @@ def _card_data(results: Mapping[str, Any]) -> ModelCardData:
         library_name="peft" if is_adapter else "transformers",
         pipeline_tag="token-classification",
         tags=["hf_polyglot", results["model_type"], results["regime"], *(["lora"] if is_adapter else [])],
-        metrics=["precision", "recall", "f1"] if _metric(results) == "f1" else ["accuracy"],
+        metrics=_hub_metrics(results),
         model_name=results["name"],
         eval_results=evaluation_results(results),
     )
@@ -212,6 +235,14 @@ def _is_hub_id(name: str) -> bool:
 
 def _metric(results: Mapping[str, Any]) -> str:
     return main_metric(results["scores"]["test"][_tested_languages(results)[0]])
+
+
+def _hub_metrics(results: Mapping[str, Any]) -> list[str]:
+    """The Hub's names of the metrics of a run."""
+    if _metric(results) == "f1":
+        return ["precision", "recall", "f1"]
+    present = {name for language in _tested_languages(results) for name in results["scores"]["test"][language]}
+    return list(dict.fromkeys(metric_type for name, metric_type, _ in _METRICS if name in present))
 
 
 def _tested_languages(results: Mapping[str, Any]) -> list[str]:

@@ -2,10 +2,15 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from math import floor
 from statistics import fmean, stdev
 from typing import Any
 
-from hf_polyglot.results import AVERAGES, languages_by_training, main_metric
+from hf_polyglot.results import AVERAGES, TASK_MEAN, languages_by_training, main_metric
+from hf_polyglot.tasks import TASKS
+
+# What each task of a model of several is chosen by.
+_METRICS_OF_TASKS = tuple(f"{task.name}_{task.metric}" for task in TASKS.values())
 
 # What a comparison says nothing about, by what it covers.
 SCOPES = {
@@ -25,7 +30,8 @@ def results_table(results: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, s
     Args:
         results (`Mapping[str, Any]` or a sequence of them):
             One run, shown with precision, recall and F1; or several, with the F1 of each in a column of its own. Runs
-            on tasks without spans are shown with their accuracy.
+            on tasks without spans are shown with their accuracy, one on several tasks with what each is chosen by and
+            the mean of these.
         split (`str`, *optional*, defaults to `"test"`):
             Whose scores.
 
@@ -279,12 +285,12 @@ def scores_table(scores: Mapping[str, Mapping[str, Any]]) -> str:
             As `scores_with_average` gives them, in percent.
     """
     types = sorted({name for language in scores.values() for name in language.get("by_type", {})})
-    metrics = _columns(next(iter(scores.values())))
+    metrics = _columns(scores)
     rows = [["Language", *map(_title, metrics), *types]]
     for language, numbers in scores.items():
         by_type = numbers.get("by_type", {})
         f1_of_types = [by_type.get(name, {}).get("f1") for name in types]
-        cells = [*(numbers[metric] for metric in metrics), *f1_of_types]
+        cells = [*(numbers.get(metric) for metric in metrics), *f1_of_types]
         rows.append([language, *("–" if cell is None else f"{cell:.2f}" for cell in cells)])
     return _markdown(rows)
 
@@ -306,6 +312,36 @@ def conllu_table(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str
         name = f"**{treebank}**" if treebank in AVERAGES else treebank
         rows.append([name, *(f"{cell:.2f}" for cell in cells)])
     return _markdown(rows)
+
+
+def parity_table(report: Mapping[str, Any]) -> str:
+    """
+    Markdown table of how an exported model tags beside PyTorch, in percent, with the sizes of all their forms.
+
+    Args:
+        report (`Mapping[str, Any]`):
+            As `export_tagger` of `hf_polyglot.inference.onnx_parity` gives it.
+    """
+    forms = list(report["bytes"])
+    exported = [form for form in forms if form != "pytorch"]
+    title = _title(report["metric"]) + " to PyTorch" * (report["gold"] == "pytorch")
+    names = {"pytorch": "PyTorch", "onnx": "ONNX", "int8": "ONNX int8"}
+    rows = [
+        ["Language", "Sentences"]
+        + [f"{title}, {names[form]}" for form in forms]
+        + [f"Same labels, {names[form]}" for form in exported]
+    ]
+    for language, of_language in report["languages"].items():
+        differing = of_language["differing_labels"]
+        rows.append([
+            language,
+            f"{of_language['sentences']:,}",
+            *(f"{of_language['scores'][form]:.2f}" for form in forms),
+            # Rounded down: 100 means that all are the same.
+            *(f"{floor(1e4 * (1 - differing[form] / of_language['words'])) / 100:.2f}" for form in exported),
+        ])
+    sizes = [f"{report['bytes'][form] / 1e6:,.1f} MB" for form in forms]
+    return _markdown([*rows, ["**size**", "", *sizes, *[""] * len(exported)]])
 
 
 def errors_table(reports: Mapping[str, Mapping[str, Any]], title: str = "Language") -> str:
@@ -331,6 +367,40 @@ def errors_table(reports: Mapping[str, Mapping[str, Any]], title: str = "Languag
         "Spans in percent of the gold ones, spurious ones of those predicted. Words of each gold type that were given "
         "another, in percent."
     )
+
+
+def transfer_matrix_table(report: Mapping[str, Any]) -> str:
+    """
+    Markdown table of the model of each language on each language, in percent, the mean of the runs.
+
+    Args:
+        report (`Mapping[str, Any]`):
+            What `transfer_report` of `hf_polyglot.analysis.language_transfer` gives.
+    """
+    rows = [["Model of", *next(iter(report["scores"].values()))]]
+    for model, of_model in report["scores"].items():
+        rows.append([model, *(f"{fmean(scores):.1f}" for scores in of_model.values())])
+    return _markdown(rows)
+
+
+def transfer_table(reports: Sequence[Mapping[str, Any]]) -> str:
+    """
+    Markdown table of what models give on their own language and on the others, one row a report: `mean ± std` of the
+    runs, and by how much the means differ from those of the first report.
+
+    Args:
+        reports (`Sequence[Mapping[str, Any]]`):
+            What `transfer_report` of `hf_polyglot.analysis.language_transfer` gives, on the same languages.
+    """
+    rows = [["Run", "Own language", "difference", "Other languages", "difference"]]
+    for report in reports:
+        row = [report["name"]]
+        for key in ("own", "others"):
+            scores, baseline = report[key], reports[0][key]
+            row.append(f"{fmean(scores):.2f}" + (f" ± {stdev(scores):.2f}" if len(scores) > 1 else ""))
+            row.append("" if report is reports[0] else f"{fmean(scores) - fmean(baseline):+.2f}")
+        rows.append(row)
+    return _markdown(rows)
 
 
 def search_table(runs: Sequence[Mapping[str, Any]]) -> str:
@@ -386,17 +456,25 @@ def _share(part: int, whole: int) -> str:
 def _metrics(run: Mapping[str, Any], split: str) -> list[str]:
     """Metrics worth a column, the most important last."""
     languages_by_training(run, split)
-    present = next(iter(run["scores"][split].values()))
-    return _columns(present)
+    return _columns(run["scores"][split])
 
 
 def _title(metric: str) -> str:
-    return {"f1": "F1"}.get(metric, metric.title())
+    """As `Accuracy`, `F1` or, of several tasks, `UPOS accuracy`."""
+    if metric == TASK_MEAN:
+        return "Mean of tasks"
+    task, _, of_task = metric.rpartition("_")
+    title = {"f1": "F1"}.get(of_task, of_task if task else of_task.title())
+    return f"{task.upper()} {title}".lstrip()
 
 
-def _columns(scores: Mapping[str, Any]) -> list[str]:
-    """Metrics worth a column, the most important last."""
-    return ["precision", "recall", "f1"] if main_metric(scores) == "f1" else ["accuracy"]
+def _columns(languages: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Metrics of these languages that are worth a column, the most important last."""
+    main = main_metric(next(iter(languages.values())))
+    if main == TASK_MEAN:
+        present = {metric for scores in languages.values() for metric in scores}
+        return [*(metric for metric in _METRICS_OF_TASKS if metric in present), TASK_MEAN]
+    return ["precision", "recall", "f1"] if main == "f1" else ["accuracy"]
 
 
 def _training_sentences(runs: Sequence[Mapping[str, Any]], language: str) -> str:
@@ -418,7 +496,7 @@ def _average_cell(run: Mapping[str, Any], split: str, group: list[str], metric: 
     key = _average_key(run, split, group)
     if key is not None:
         return _cell(run, split, key, metric)
-    if not set(group) <= set(run["scores"][split]):
+    if not all(metric in run["scores"][split].get(language, {}) for language in group):
         return "–"
     return f"{fmean(run['scores'][split][language][metric]['mean'] for language in group):.2f}"
 

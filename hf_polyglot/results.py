@@ -8,13 +8,16 @@ Keys, all required unless in brackets; others are kept and not read:
     regime               one of `REGIMES`
     [base_model]         what training started from, by its Hub id if it has one; absent or null if from scratch
     [base_model_sha256]  digest of the weights of the model that a continued run started from, as `sha256sum` gives it
+    [teacher]            what a distilled model learned from, by its Hub id or folder; absent or null if from none
+    [distilled_on]       {language: sentences}: the unlabelled ones that the teacher was asked about
     arguments            of the recipe, by name
     data                 {language: {split: {sentences, fingerprint}, [source], [license]}}, only splits that were used
     seeds                list of integers
-    [best_seed]          the one whose model is kept, chosen on the development sets
+    [best_seed]          the one whose model is kept, chosen on the development sets; the first where there is none of
+                         a language trained on
     [one_model_per_language]  true if each language has a model of its own, in a folder of its name
-    [parts]              {part: number}: best dev score in percent of each part of a Meta-LSTM, of the best seed; if it
-                         was trained part by part
+    [parts]              {part: number}: best dev score of each part of a Meta-LSTM that was trained part by part,
+                         of the best seed, in percent
     [examples_drawn]     {language: [number]}: training sentences (segments of Byte-to-Span) that went into updates, of
                          each seed, in their order
     versions             {package: version}
@@ -34,7 +37,8 @@ Keys, all required unless in brackets; others are kept and not read:
                          and of one model for each language, {language: [number]}; of average, how many epochs
     scores               {split: {language: {metric: {mean, std, [values]}, [by_type: {type: {metric: {mean, std}}}]},
                          [average], [average_source], [average_zero_shot]}}, in percent; `values` are those of the
-                         seeds, in their order
+                         seeds, in their order; of several tasks, metrics are `task_mean` and, of each task that the
+                         language has, such as `upos_accuracy` and `ner_f1`
 
 A language whose `data` has no `train` split was not trained on. A `source` written as `owner/name:configuration` is a
 data set on the Hub.
@@ -65,7 +69,7 @@ SELECTION_RULES = ("source_dev", "target_dev", "last", "average")
 # Arguments that earlier versions did not have, and what those did: seeds of both can be joined.
 LATER_ARGUMENTS = {
     "task": "ner", "label_scheme": "IOB2", "use_crf": True, "adapter": "none", "lora_rank": 8, "lora_alpha": 16,
-    "lora_dropout": 0.0,
+    "lora_dropout": 0.0, "task_weights": [],
 }  # fmt: skip
 
 # Keys of `data[language]` that are no splits.
@@ -80,8 +84,12 @@ CHANGE_NOTHING_LEARNED = (
 
 PACKAGES = ("torch", "transformers", "datasets", "accelerate")
 
-# Metrics of a task with spans, and of one without.
-_NEEDED_METRICS = ({"precision", "recall", "f1"}, {"accuracy"})
+# Of a model of several tasks: the mean of what each is chosen by. Those are there too, behind the name of their task,
+# as `upos_accuracy`; a language without a task lacks them.
+TASK_MEAN = "task_mean"
+
+# Metrics of a task with spans, of one without, and of several.
+_NEEDED_METRICS = ({"precision", "recall", "f1"}, {"accuracy"}, {TASK_MEAN})
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "name": str,
@@ -172,6 +180,8 @@ def check_results(results: Mapping[str, Any]) -> None:
         raise ValueError(
             f"`base_model` is {results['base_model']!r}; expected a str, or null for a model from scratch."
         )
+    if not isinstance(results.get("teacher"), str | None):
+        raise ValueError(f"`teacher` is {results['teacher']!r}; expected a str, or null for a model without one.")
     _check_data(results["data"])
     _check_examples_drawn(results.get("examples_drawn", {}), results["data"], len(results["seeds"]))
     _check_scores(results["scores"], results["data"], len(results["seeds"]))
@@ -272,7 +282,8 @@ def aggregate_scores(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def main_metric(scores: Mapping[str, Any]) -> str:
     """
-    The metric by which models are chosen and compared: F1 of a task with spans, accuracy of one without.
+    The metric by which models are chosen and compared: F1 of a task with spans, accuracy of one without, of several
+    tasks the mean of theirs.
 
     Args:
         scores (`Mapping[str, Any]`):
@@ -282,7 +293,23 @@ def main_metric(scores: Mapping[str, Any]) -> str:
         >>> main_metric({"precision": 70.0, "recall": 60.0, "f1": 64.6}), main_metric({"accuracy": 91.0})
         ('f1', 'accuracy')
     """
-    return "f1" if "f1" in scores else "accuracy"
+    return next((metric for metric in (TASK_MEAN, "f1") if metric in scores), "accuracy")
+
+
+def mean_scores(languages: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """
+    Unweighted mean of each metric over the languages that have it, `by_type` left out.
+
+    Args:
+        languages (`Mapping[str, Mapping]`):
+            Numbers of each language, by metric.
+
+    Example:
+        >>> mean_scores({"tam": {"task_mean": 60.0, "upos_accuracy": 60.0}, "swa": {"task_mean": 40.0}})
+        {'task_mean': 50.0, 'upos_accuracy': 60.0}
+    """
+    metrics = dict.fromkeys(metric for scores in languages.values() for metric in scores if metric != "by_type")
+    return {metric: fmean(scores[metric] for scores in languages.values() if metric in scores) for metric in metrics}
 
 
 def training_average(scores: Mapping[str, Any]) -> Any:
@@ -298,6 +325,17 @@ def training_average(scores: Mapping[str, Any]) -> Any:
         {'f1': 80.0}
     """
     return scores.get("average_source", scores["average"])
+
+
+def has_dev_set(results: Mapping[str, Any]) -> bool:
+    """
+    Whether a language that a run trained on has a development set, by which its model can be chosen.
+
+    Args:
+        results (`Mapping[str, Any]`):
+            Of the run.
+    """
+    return any({"train", "validation"} <= set(splits) for splits in results["data"].values())
 
 
 def joined_results(
@@ -387,9 +425,11 @@ def joined_seeds(runs: Sequence[Mapping[str, Any]], *, name: str, command: str) 
     scores = _scores_of_all_seeds(runs, [run["scores"] for run in runs])
     best_seed, best = None, first
     if not first.get("one_model_per_language"):
-        dev = training_average(scores["validation"])
-        values = dev[main_metric(dev)]["values"]
-        best_seed = seeds[max(range(len(seeds)), key=values.__getitem__)]
+        best_seed = seeds[0]
+        if has_dev_set(first):
+            dev = training_average(scores["validation"])
+            values = dev[main_metric(dev)]["values"]
+            best_seed = seeds[max(range(len(seeds)), key=values.__getitem__)]
         best = next(run for run in runs if best_seed in run["seeds"])
     joined = {
         **best,
@@ -506,12 +546,12 @@ def _joined_adam_states(states: Sequence[Mapping[str, list[str]] | None]) -> dic
 
 def _joined_scores(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """`scores` of one language each as those of all of them, with their average."""
-    first = next(iter(runs))
     joined = {}
-    for split, of_first in runs[first].items():
+    for split in dict.fromkeys(split for scores in runs.values() for split in scores):
+        having = {language: scores[split] for language, scores in runs.items() if split in scores}
         joined[split] = aggregate_scores([
-            _with_average({language: _of_seed(scores[split][language], index) for language, scores in runs.items()})
-            for index in range(_num_models(of_first))
+            _with_average({language: _of_seed(scores[language], index) for language, scores in having.items()})
+            for index in range(_num_models(next(iter(having.values()))))
         ])
     return joined
 
@@ -529,8 +569,7 @@ def _joined_selections(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 def _with_average(languages: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The scores of each language by one seed, and their mean as `"average"`."""
-    metrics = [key for key in next(iter(languages.values())) if key != "by_type"]
-    return languages | {"average": {key: fmean(scores[key] for scores in languages.values()) for key in metrics}}
+    return languages | {"average": mean_scores(languages)}
 
 
 def _of_seed(scores: Mapping[str, Any], index: int) -> dict[str, Any]:

@@ -7,6 +7,9 @@ only, no text, so that it can be passed on where the corpus may not:
     counts               {split: {language: {fingerprint, gold, predicted, correct}}}
 
 Of a task without spans, all words of a sentence count as gold and as predicted spans, so that F1 is accuracy.
+A model of several tasks has a file for each, `sentence_counts-upos.json` and so on, in the same form, which can be
+compared with one another and with that of a model of this task alone. A sentence without the task counts nothing.
+
 `fingerprint` is that of the data set in results.json. `gold` is a list with the number of gold spans of each sentence;
 `predicted` and `correct` are lists of such lists, one a run, in the order of the seeds of results.json.
 """
@@ -23,6 +26,21 @@ from hf_polyglot.results import main_metric, read_results, results_file
 from hf_polyglot.span_metrics import f1_of_counts
 
 FILE_NAME = "sentence_counts.json"
+
+
+def file_name_of_task(task: str) -> str:
+    """
+    Name of the counts of one task of a model of several, beside its results.
+
+    Args:
+        task (`str`):
+            Its name.
+
+    Example:
+        >>> file_name_of_task("upos")
+        'sentence_counts-upos.json'
+    """
+    return FILE_NAME.replace(".json", f"-{task}.json")
 
 
 @dataclass(frozen=True)
@@ -137,6 +155,12 @@ def read_sentence_counts(path: str | Path) -> SentenceCounts:
     results = read_results(file)
     places = (file.with_name(FILE_NAME), file.parent / "sentence_counts" / file.name)
     found = next((place for place in places if place.is_file()), None)
+    of_tasks = sorted(file.parent.glob(file_name_of_task("*")))
+    if found is None and of_tasks:
+        raise ValueError(
+            f"`{file}` is of several tasks, whose counts are in {', '.join(path.name for path in of_tasks)}. Expected "
+            f"those of one; give {of_tasks[0]}, for example."
+        )
     if found is None:
         raise ValueError(
             f"`{file}` has no sentence counts, and scores alone cannot be tested. Expected them in {places[0]} or "

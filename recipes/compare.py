@@ -9,7 +9,6 @@ the counts of saved models, by evaluate.py --sentence_counts; or two column file
 Several runs of each system (--seeds) tell a better way of training from a lucky run; one of each compares two models.
 """
 
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from hf_polyglot.analysis.prediction_files import counts_of_prediction_files
 from hf_polyglot.analysis.significance import compare_systems, same_test_sets
 from hf_polyglot.result_tables import comparison_table
 from hf_polyglot.sentence_counts import read_sentence_counts
-from hf_polyglot.training.command_line import parse_recipe
+from hf_polyglot.training.command_line import parse_recipe, write_json
 
 
 @dataclass
@@ -80,9 +79,7 @@ def main(arguments: CompareArguments) -> dict[str, Any]:
     )
     print(comparison_table(comparison))
     if arguments.output_file is not None:
-        Path(arguments.output_file).write_text(
-            json.dumps(comparison, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        write_json(arguments.output_file, comparison)
     return comparison
 
 

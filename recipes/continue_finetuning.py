@@ -22,7 +22,7 @@ import hf_polyglot  # noqa: F401  registers the models
 from hf_polyglot.analysis.fisher import diagonal_fisher
 from hf_polyglot.data.collators import collator_for
 from hf_polyglot.model_files import checked_model_name, weights_digest
-from hf_polyglot.models.label_scheme import labels_of
+from hf_polyglot.models.label_scheme import labels_by_scheme, labels_of
 from hf_polyglot.result_tables import progress_table, selection_table, sizes_table
 from hf_polyglot.results import read_results
 from hf_polyglot.training.adapters import (
@@ -103,7 +103,7 @@ def load_languages(arguments: ContinueArguments, results: dict[str, Any]) -> Rec
     The corpora of the chosen languages, and no others read; their labels begin with the model's own.
 
     Raises:
-        ValueError: if no language is chosen, or if there are zero-shot ones.
+        ValueError: if no language is chosen, if there are zero-shot ones, or if the model has several tasks.
     """
     sources = named_sources(arguments.corpora)
     chosen = arguments.languages
@@ -118,6 +118,11 @@ def load_languages(arguments: ContinueArguments, results: dict[str, Any]) -> Rec
     if set(chosen) <= set(sources):
         arguments = replace(arguments, corpora=[f"{language}={sources[language]}" for language in chosen])
     config: Any = AutoConfig.from_pretrained(arguments.model)
+    if getattr(config, "further_labels", None):
+        raise ValueError(
+            f"`{arguments.model}` has a head for each of {', '.join(labels_by_scheme(config))}; expected a model of "
+            "one task. Train one of all languages together that has this language too."
+        )
     corpora = load_recipe_corpora(arguments, scheme=config.label_scheme, known_labels=labels_of(config))
     return with_known_descriptions(corpora.of_languages([*corpora.train] if chosen == ["all"] else chosen), results)
 

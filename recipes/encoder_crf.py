@@ -52,7 +52,7 @@ def main(arguments: EncoderCRFArguments, training: PolyglotTrainingArguments) ->
         def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
             fields = EncoderCRFConfig.__annotations__
             settings = {name: value for name, value in asdict(arguments).items() if name in fields}
-            settings["label_scheme"] = corpora.label_scheme
+            settings |= corpora.task_settings
             if arguments.num_concatenated_layers is None:
                 settings["num_concatenated_layers"] = min(4, encoder.num_layers)
             model = encoder.new_model(

@@ -1,6 +1,6 @@
 """
 Score a trained model on annotated files: precision, recall and F1 of spans, for each language and type; of a model of
-parts of speech or morphology, accuracy of words.
+parts of speech or morphology, accuracy of words; of one with several heads, each of its tasks that a corpus has.
 
     python recipes/evaluate.py --model runs/byte_crf --corpora ../shared/data/masakhaner1/*
 
@@ -14,15 +14,18 @@ from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
+from datasets import DatasetDict
 
 import hf_polyglot  # noqa: F401  registers the models
 from hf_polyglot.adapters import is_adapter
 from hf_polyglot.analysis.span_errors import error_report, total_errors
-from hf_polyglot.data.corpora import SPLIT_OF_NAME, fingerprint, load_corpora
+from hf_polyglot.data.corpora import SPLIT_OF_NAME, fingerprint, load_corpora, tasks_of_source
+from hf_polyglot.data.joint_corpora import load_joint_corpora
 from hf_polyglot.inference.adapters import adapters_of_run, load_tagger
 from hf_polyglot.inference.tagging import tag_words
+from hf_polyglot.joint_tasks import joint_scores, joint_scores_with_average, task_of_model
 from hf_polyglot.model_files import checked_model_name
-from hf_polyglot.models.label_scheme import WORD_CLASSES, types_of_labels, with_types_mapped
+from hf_polyglot.models.label_scheme import WORD_CLASSES, labels_by_scheme, types_of_labels, with_types_mapped
 from hf_polyglot.result_tables import errors_table, scores_table
 from hf_polyglot.results import read_results
 from hf_polyglot.sentence_counts import SentenceCounts, write_sentence_counts
@@ -67,7 +70,11 @@ class EvaluateArguments:
         metadata={"help": "JSON file for the errors by kind, which are then printed too: wrong types, boundaries."},
     )
     sentence_counts: str | None = field(
-        default=None, metadata={"help": "JSON file for the counts of each sentence, which compare.py reads."}
+        default=None,
+        metadata={
+            "help": "JSON file for the counts of each sentence, which compare.py reads; of several tasks one for "
+            "each, FILE-upos.json and so on."
+        },
     )
 
 
@@ -95,6 +102,32 @@ def models_of_run(model: str, languages: list[str]) -> dict[str, str]:
     return {language: below[language] for language in languages}
 
 
+def load_gold(
+    config: Any, sources: dict[str, str], type_map: dict[str, str]
+) -> tuple[dict[str, DatasetDict], dict[str, list[str]], Any]:
+    """The corpora with a column for each task of the model, the labels of each column, and what was found."""
+    scheme, *further = labels_by_scheme(config)
+    settings: dict[str, Any] = {"type_map": type_map, "scheme": "IOB2" if scheme in WORD_CLASSES else scheme}
+    if not further:
+        column = task_of(scheme).label_column
+        corpora, report = load_corpora(sources, task=column, **settings)
+        return corpora, {column: report.labels}, report
+    present = {task for language, source in sources.items() for task in tasks_of_source(language, source)}
+    columns = [column for column in task_of_model(config).label_column if column in present]
+    several = load_joint_corpora(sources, columns, **settings)
+    return several.corpora, several.labels, several.report
+
+
+def print_unknown(known: list[str], labels: list[str], scheme: str) -> None:
+    """Say what is in the corpora and not among the model's labels."""
+    types = types_of_labels(known, scheme)
+    unknown = sorted(set(types_of_labels(labels, scheme)).difference(types))
+    if unknown:
+        ignored = "" if scheme in WORD_CLASSES else f" --type_map {unknown[0]}=O ignores one."
+        more = f" and {len(unknown) - 10:,} more" if len(unknown) > 10 else ""
+        print(f"The model knows no {', '.join(unknown[:10])}{more}: it cannot find these.{ignored}")
+
+
 def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
     arguments = replace(arguments, split=SPLIT_OF_NAME.get(arguments.split, arguments.split))
     type_map = parsed_type_map(arguments.type_map)
@@ -103,29 +136,23 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
     loaded_from = folders[min(folders)]
     model, tokenizer = load_tagger(loaded_from, arguments.base_model)
     model.to(Accelerator().device)
-    scheme = model.config.label_scheme
-    task = task_of(scheme)
-    if arguments.error_file is not None and scheme in WORD_CLASSES:
+    schemes = labels_by_scheme(model.config)
+    entities = next((scheme for scheme in schemes if scheme not in WORD_CLASSES), None)
+    if arguments.error_file is not None and entities is None:
         raise ValueError(
-            f"`error_file` is {arguments.error_file!r}, and the model's task is {task.name!r}; expected entities, "
-            "whose errors are of several kinds. Leave it out."
+            f"`error_file` is {arguments.error_file!r}, and the model's task is {task_of_model(model.config).name!r}; "
+            "expected entities, whose errors are of several kinds. Leave it out."
         )
-    loaded = load_corpora(
-        sources,
-        type_map=type_map,
-        scheme="IOB2" if scheme in WORD_CLASSES else scheme,
-        task=task.label_column,
-    )
-    print(loaded.report)
-    known = types_of_labels(model.config.id2label.values(), scheme)
-    unknown = sorted(set(types_of_labels(loaded.report.labels, scheme)).difference(known))
-    if unknown:
-        ignored = "" if scheme in WORD_CLASSES else f" --type_map {unknown[0]}=O ignores one."
-        more = f" and {len(unknown) - 10:,} more" if len(unknown) > 10 else ""
-        print(f"The model knows no {', '.join(unknown[:10])}{more}: it cannot find these.{ignored}")
+    corpora, labels, report = load_gold(model.config, sources, type_map)
+    print(report)
+    columns = {scheme: column for scheme in schemes if (column := task_of(scheme).label_column) in labels}
+    for scheme, column in columns.items():
+        print_unknown(schemes[scheme], labels[column], scheme)
 
-    gold, predicted, languages, num_words = [], [], [], []
-    for language, splits in loaded.corpora.items():
+    gold: dict[str, list[list[str]]] = {scheme: [] for scheme in columns}
+    predicted: dict[str, list[list[str]]] = {scheme: [] for scheme in columns}
+    languages, num_words = [], []
+    for language, splits in corpora.items():
         if arguments.split not in splits:
             raise ValueError(f"The corpus of {language} has no {arguments.split} split, but {', '.join(splits)}.")
         if folders[language] != loaded_from:
@@ -133,7 +160,6 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
             model, tokenizer = load_tagger(loaded_from, arguments.base_model)
             model.to(Accelerator().device)
         dataset = splits[arguments.split]
-        tags = dataset.features[task.label_column].feature.names
         tagged = tag_words(
             model,
             tokenizer,
@@ -142,42 +168,64 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
             languages=dataset["language"][:],
             second_best_for=arguments.second_best_for,
         )
-        for labels, sentence in zip(dataset[task.label_column], tagged, strict=True):
-            found = with_types_mapped(sentence.tags, type_map, scheme) if type_map else sentence.tags
-            counted = with_stray_spans([tags[label] for label in labels], found, sentence.stray_types, scheme)
-            gold.append(counted[0])
-            predicted.append(counted[1])
-            num_words.append(len(labels))
+        for scheme, column in columns.items():
+            tags = dataset.features[column].feature.names
+            mapped = type_map if scheme == entities else {}
+            for ids, sentence in zip(dataset[column], tagged, strict=True):
+                # A sentence that has not this task is not scored on it.
+                of_task = sentence.of_task(scheme).tags if ids else ()
+                found = with_types_mapped(of_task, mapped, scheme) if mapped else of_task
+                counted = with_stray_spans([tags[label] for label in ids], found, sentence.stray_types, scheme)
+                gold[scheme].append(counted[0])
+                predicted[scheme].append(counted[1])
+        num_words += [len(sentence.words) for sentence in tagged]
         languages += [language] * len(dataset)
 
-    scores = scores_with_average(task.scores_by_language(gold, predicted, languages, scheme, arguments.mode))
+    if len(schemes) > 1:
+        scores = joint_scores_with_average(joint_scores(gold, predicted, languages, arguments.mode))
+    else:
+        ((scheme, tags_of_gold),) = gold.items()
+        by_language = task_of(scheme).scores_by_language(
+            tags_of_gold, predicted[scheme], languages, scheme, arguments.mode
+        )
+        scores = scores_with_average(by_language)
     print(scores_table(scores))
-    if arguments.error_file is not None:
+    if arguments.error_file is not None and entities in gold:
         errors = {}
-        for language in loaded.corpora:
-            rows = np.flatnonzero(np.array(languages) == language)
-            errors[language] = error_report(
-                [gold[row] for row in rows],
-                [predicted[row] for row in rows],
-                scheme,
-                strict=arguments.mode == "strict",
-                num_words=[num_words[row] for row in rows],
-            )
+        for language in corpora:
+            rows = [row for row in np.flatnonzero(np.array(languages) == language) if gold[entities][row]]
+            if rows:
+                errors[language] = error_report(
+                    [gold[entities][row] for row in rows],
+                    [predicted[entities][row] for row in rows],
+                    entities,
+                    strict=arguments.mode == "strict",
+                    num_words=[num_words[row] for row in rows],
+                )
         errors |= {"all": total_errors(errors)} if len(errors) > 1 else {}
         print("\n" + errors_table(errors))
         write_json(arguments.error_file, {"name": Path(arguments.model).name, "errors": errors})
     if arguments.output_file is not None:
         write_json(arguments.output_file, scores)
     if arguments.sentence_counts is not None:
-        counts = task.sentence_counts(gold, predicted, scheme, arguments.mode)
-        of_languages = {language: counts[None, np.array(languages) == language] for language in loaded.corpora}
-        fingerprints = {language: fingerprint(splits[arguments.split]) for language, splits in loaded.corpora.items()}
-        write_sentence_counts(
-            arguments.sentence_counts,
-            SentenceCounts(
-                Path(arguments.model).name, {arguments.split: of_languages}, {arguments.split: fingerprints}
-            ),
-        )
+        for scheme, column in columns.items():
+            task = task_of(scheme)
+            counts = task.sentence_counts(gold[scheme], predicted[scheme], scheme, arguments.mode)
+            of_languages = {
+                language: of_language[None]
+                for language in corpora
+                if (of_language := counts[np.array(languages) == language]).any()
+            }
+            fingerprints = {
+                language: fingerprint(corpora[language][arguments.split], column) for language in of_languages
+            }
+            path = Path(arguments.sentence_counts)
+            write_sentence_counts(
+                path if len(schemes) == 1 else path.with_stem(f"{path.stem}-{task.name}"),
+                SentenceCounts(
+                    Path(arguments.model).name, {arguments.split: of_languages}, {arguments.split: fingerprints}
+                ),
+            )
     return scores
 
 

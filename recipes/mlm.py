@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from datasets import Dataset, concatenate_datasets
 from transformers import (
     AutoModelForMaskedLM,
     DataCollatorForLanguageModeling,
     PreTrainedTokenizerFast,
-    Trainer,
     TrainingArguments,
     set_seed,
 )
@@ -36,6 +36,7 @@ from hf_polyglot.models.piece_encoder import keep_lowest_layers, max_pieces_of
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
 from hf_polyglot.training.command_line import parse_recipe
 from hf_polyglot.training.encoder_layers import freeze_lowest_layers
+from hf_polyglot.training.masked_language_model import MaskedLanguageModelTrainer
 from hf_polyglot.training.recipe_corpora import named_sources
 from hf_polyglot.training.recipe_encoders import EncoderChoice, named_or_tiny_encoder
 
@@ -92,7 +93,7 @@ def read_texts(arguments: MaskedLanguageModelArguments) -> tuple[dict[str, list[
 
 
 def rows_of_pieces(texts: list[str], tokenizer: PreTrainedTokenizerFast, max_pieces: int) -> Dataset:
-    """Rows of at most so many pieces, special ones included, that hold all of the texts."""
+    """Rows of at most so many pieces, special ones included, that hold all of the texts; the longest first."""
 
     def encode(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
         encoded = tokenizer(
@@ -104,38 +105,10 @@ def rows_of_pieces(texts: list[str], tokenizer: PreTrainedTokenizerFast, max_pie
         )
         return {name: encoded[name] for name in ("input_ids", "attention_mask", "special_tokens_mask")}
 
-    return Dataset.from_dict({"text": texts}).map(encode, batched=True, remove_columns=["text"])
-
-
-@dataclass
-class SameMasks:
-    """Hides the same pieces of a batch each time that it is made."""
-
-    collator: DataCollatorForLanguageModeling
-
-    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        # The collator's own `seed` goes on from batch to batch, and from one evaluation to the next.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return self.collator(rows)
-
-
-class MaskedLanguageModelTrainer(Trainer):
-    """Hides the same pieces in every evaluation, so that perplexities can be compared, and writes no pickle."""
-
-    def get_eval_dataloader(self, eval_dataset=None):
-        """Batches of rows with some of their pieces hidden."""
-        collator: Any = self.data_collator
-        self.data_collator = SameMasks(collator)
-        try:
-            return super().get_eval_dataloader(eval_dataset)
-        finally:
-            self.data_collator = collator
-
-    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        super()._save(output_dir, state_dict)
-        # A pickle of the arguments, the token for the Hub among them.
-        Path(output_dir or self.args.output_dir, "training_args.bin").unlink(missing_ok=True)
+    rows = Dataset.from_dict({"text": texts}).map(encode, batched=True, remove_columns=["text"])
+    # Rows of like length share a batch in evaluation, which takes them as they come; training shuffles them.
+    lengths = np.fromiter(map(len, rows["input_ids"]), int)
+    return rows.select(np.argsort(-lengths, kind="stable"))
 
 
 def perplexities(metrics: dict[str, float], languages: list[str]) -> dict[str, float]:
@@ -215,5 +188,6 @@ if __name__ == "__main__":
         "save_total_limit": 2,
         "report_to": "none",
         "hub_strategy": "end",
+        "train_sampling_strategy": "group_by_length",
     }
     main(*parse_recipe(MaskedLanguageModelArguments, TrainingArguments, **defaults))

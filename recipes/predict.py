@@ -5,10 +5,11 @@ Tag raw text or column files with a trained model.
     python recipes/predict.py --model runs/byte_crf --input test.conll --output_format conll
     python recipes/predict.py --model runs/upos --input test.conllu --output_format conllu
 
-Needs the folder or Hub id of a model or an adapter of this package, or the folder of a run with an adapter for each
-language, one of which --language chooses. Of raw text each line is one text. JSONL has an object per text, with its
-entities and their character offsets, or its words and their tags where every word has a class; CoNLL has a word and a
-tag per line. CoNLL-U has the lines of the input with the tags in their column; of raw text, new ones.
+Needs the folder or Hub id of a model or an adapter of this package, the folder of a run with an adapter for each
+language, one of which --language chooses, or a folder that export.py has written. Of raw text each line is one text.
+JSONL has an object per text, with its entities and their character offsets, or its words and their tags where every
+word has a class; CoNLL has a word and a tag per line. CoNLL-U has the lines of the input with the tags in their
+column; of raw text, new ones. A model of several tasks writes the tags of all of them in one pass.
 """
 
 import json
@@ -26,7 +27,8 @@ import hf_polyglot.inference.pipeline  # registers the models and the task
 from hf_polyglot.data.conll import conll_lines, read_words
 from hf_polyglot.data.conllu import FORM, ConlluSentence, conllu_lines, read_conllu, sentence_of_text, with_tags
 from hf_polyglot.inference.adapters import LanguageAdapters, load_tagger
-from hf_polyglot.models.label_scheme import WORD_CLASSES
+from hf_polyglot.inference.onnx_runtime import OnnxTagger, is_exported
+from hf_polyglot.models.label_scheme import WORD_CLASSES, labels_by_scheme
 from hf_polyglot.training.command_line import parse_recipe
 
 
@@ -52,7 +54,7 @@ class PredictArguments:
         default="jsonl",
         metadata={
             "help": "jsonl: entities with offsets. conll: words and tags. conllu: CoNLL-U, with the parts of speech "
-            "or the features in their column and all else as in the input.",
+            "or the features, or both, in their column and all else as in the input.",
             "choices": ["jsonl", "conll", "conllu"],
         },
     )
@@ -93,12 +95,34 @@ def source_of(arguments: PredictArguments) -> str:
     return "/dev/stdin" if arguments.input == "-" else arguments.input
 
 
-def analysed(reading: dict[str, Any], task: str, sentence: ConlluSentence | None) -> list[str]:
-    """Lines of CoNLL-U of one input: those of its sentence, or new ones of a text, with the tags in their column."""
+def analysed(reading: dict[str, Any], sentence: ConlluSentence | None) -> list[str]:
+    """Lines of CoNLL-U of one input: those of its sentence, or new ones of a text, with the tags in their columns."""
     if sentence is None:
         offsets = [(word["start"], word["end"]) for word in reading["entities"]]
         sentence = sentence_of_text(reading["text"], offsets)
-    return conllu_lines(with_tags(sentence, task, reading["tags"])) if sentence.rows else []
+    for task, tags in reading["tags_by_task"].items():
+        sentence = with_tags(sentence, task, tags) if task in WORD_CLASSES else sentence
+    return conllu_lines(sentence) if sentence.rows else []
+
+
+def columns(reading: dict[str, Any]) -> list[str]:
+    """Lines of one input: each word with its tag, or with one of each task."""
+    first, *further = reading["tags_by_task"].values()
+    *lines, blank = conll_lines(reading["words"], first)
+    for tags in further:
+        lines = [f"{line.removesuffix(chr(10))}\t{tag}\n" for line, tag in zip(lines, tags, strict=True)]
+    return [*lines, blank]
+
+
+def record(reading: dict[str, Any]) -> dict[str, Any]:
+    """What JSONL keeps of one input."""
+    tasks = reading["tags_by_task"]
+    kept = ["text", *(["entities"] if "ner" in tasks else [])]
+    if len(tasks) > 1:
+        kept += ["words", "tags_by_task"]
+    elif "ner" not in tasks:
+        kept += ["words", "tags"]
+    return {name: reading[name] for name in kept}
 
 
 def texts_or_words(arguments: PredictArguments) -> Iterator[str | list[str]]:
@@ -112,18 +136,27 @@ def texts_or_words(arguments: PredictArguments) -> Iterator[str | list[str]]:
             yield from (line.rstrip("\r\n") for line in lines)
 
 
-def main(arguments: PredictArguments) -> None:
-    if arguments.input_format is None:
-        arguments = replace(arguments, input_format="conll" if is_column_file(arguments.input) else "text")
-        if arguments.input_format == "conll":
-            print(f"{arguments.input} is read as a column file; --input_format text reads its lines.", file=sys.stderr)
+def tagger_of(arguments: PredictArguments) -> tuple[Any, list[str]]:
+    """What tags the texts, and the schemes of its labels, one for each task."""
+    if is_exported(arguments.model):
+        exported = OnnxTagger(arguments.model)
+        return exported, [exported.tagger.label_scheme]
     model, tokenizer = load_tagger(arguments.model, arguments.base_model)
     if isinstance(model, LanguageAdapters) and arguments.language is None:
         known = ", ".join(model.config.languages)
         print(f"Without --language, all is read with the base alone; there are adapters for {known}.", file=sys.stderr)
     tag = pipeline(hf_polyglot.inference.pipeline.TASK, model=model, tokenizer=tokenizer)
-    scheme = model.config.label_scheme
-    if arguments.output_format == "conllu" and scheme not in WORD_CLASSES:
+    return tag, list(labels_by_scheme(model.config))
+
+
+def main(arguments: PredictArguments) -> None:
+    if arguments.input_format is None:
+        arguments = replace(arguments, input_format="conll" if is_column_file(arguments.input) else "text")
+        if arguments.input_format == "conll":
+            print(f"{arguments.input} is read as a column file; --input_format text reads its lines.", file=sys.stderr)
+    tag, schemes = tagger_of(arguments)
+    classes = [scheme for scheme in schemes if scheme in WORD_CLASSES]
+    if arguments.output_format == "conllu" and not classes:
         raise ValueError(
             "`output_format` is 'conllu', and the model finds entities, which have no column there; expected a model "
             "of parts of speech or of morphology. Use conll."
@@ -139,17 +172,17 @@ def main(arguments: PredictArguments) -> None:
         "language": arguments.language,
         "second_best_for": arguments.second_best_for,
     }
+    if arguments.output_format == "conllu" and len(schemes) > 1:
+        settings["task"] = classes[0]  # whose spans are the words
     with sys.stdout if arguments.output == "-" else Path(arguments.output).open("w", encoding="utf-8") as output:
         while batch := list(islice(inputs, 100 * arguments.batch_size)):
             for reading in tag.read(batch, **settings):
                 if arguments.output_format == "conll":
-                    output.writelines(conll_lines(reading["words"], reading["tags"]))
+                    output.writelines(columns(reading))
                 elif arguments.output_format == "conllu":
-                    output.writelines(analysed(reading, scheme, next(sentences)))
+                    output.writelines(analysed(reading, next(sentences)))
                 else:
-                    kept = ("text", "words", "tags") if scheme in WORD_CLASSES else ("text", "entities")
-                    record = {name: reading[name] for name in kept}
-                    output.write(json.dumps(record, ensure_ascii=False) + "\n")
+                    output.write(json.dumps(record(reading), ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

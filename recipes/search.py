@@ -32,7 +32,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from hf_polyglot.result_tables import search_table
-from hf_polyglot.results import main_metric, read_results, training_average
+from hf_polyglot.results import has_dev_set, main_metric, read_results, training_average
 from hf_polyglot.training.command_line import parse_recipe, write_json
 
 STUDY_FILE = "study.log"
@@ -104,7 +104,17 @@ def suggested(trial: optuna.Trial, space: Space) -> dict[str, str]:
 
 
 def scores_of_seeds(results: dict[str, Any], split: str) -> list[float]:
-    """Mean score over the languages trained on, of each seed, in percent."""
+    """
+    Mean score over the languages trained on, of each seed, in percent.
+
+    Raises:
+        ValueError: if none of them has such a set.
+    """
+    if not has_dev_set(results):
+        raise ValueError(
+            f"`{results['name']}` trained on {', '.join(results['data'])}, none of which has a dev set; expected one "
+            "at least, by which settings can be chosen. Add a dev file, or a language that has one."
+        )
     average = training_average(results["scores"][split])
     return average[main_metric(average)]["values"]
 

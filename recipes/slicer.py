@@ -45,6 +45,7 @@ class SlicerArguments(EncoderArguments):
 def main(arguments: SlicerArguments, training: PolyglotTrainingArguments) -> dict[str, dict[str, Any]]:
     corpora = load_recipe_corpora(arguments)
     training.print(corpora.report)
+    corpora.check_one_task("SLICER")
     encoder = load_recipe_encoder(arguments, training, corpora)
 
     results = {}

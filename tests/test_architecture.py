@@ -39,7 +39,7 @@ LAYERS = [
     {"word_metrics"},
     {"span_metrics", "conllu_metrics"},
     {"data"},
-    {"model_files"},
+    {"model_files", "compact_encoder"},
     {"auto_classes"},
     {"models"},
 ]

@@ -15,6 +15,7 @@ from hf_polyglot.results import REGIMES, read_results, write_results
 from tests.fresh_process import run_program
 from tests.models.tiny_byte_to_span import tiny_byte_to_span
 from tests.models.tiny_models import tiny_byte_crf
+from tests.test_result_tables import joint_results
 from tests.test_results import scores, selected, zero_shot_results
 
 REPOSITORY = Path(__file__).parent.parent
@@ -62,6 +63,15 @@ def test_a_language_is_reported_under_its_data_set_on_the_hub_or_under_its_sourc
         "MasakhaNER 1.0 (yor)",
     )
     assert (unknown.dataset_config, unknown.dataset_name) == ("hau", "data of slicer-wikiann-zero-shot (hau)")
+
+
+def test_a_distilled_model_names_its_teacher():
+    taught = zero_shot_results(base_model=None, teacher="me/large", distilled_on={"eng": 1200, "yor": 30})
+
+    content = model_card(taught | {"regime": "distilled"}).content
+
+    assert "Its teacher was `me/large`, asked about 1,230 unlabelled sentences of eng, yor. It was trained" in content
+    assert "teacher" not in model_card(zero_shot_results()).content
 
 
 def test_the_metadata_is_what_the_hub_accepts():
@@ -283,3 +293,26 @@ def test_every_kept_card_is_what_its_results_generate():
         assert (KEPT / f"{name}.md").read_text(encoding="utf-8") == str(model_card(results)), name
         assert name == results["name"]
         assert re.fullmatch(rf"{results['model_type']}-.+-{results['regime']}", name)
+
+
+def test_the_card_of_several_tasks_has_a_result_of_each():
+    results = joint_results()
+
+    card = model_card(results)
+
+    assert "One model with a head for each task: upos, feats." in str(card)
+    assert [(result.metric_name, result.dataset_config, result.metric_value) for result in card.data.eval_results] == [
+        ("UPOS accuracy (percent)", "vie", 70.0),
+        ("UPOS accuracy (percent)", "tam", 90.0),
+        ("FEATS accuracy (percent)", "tam", 80.0),
+    ]
+    assert card.data.metrics == ["accuracy"]
+
+
+def test_the_card_says_where_no_dev_set_chose_the_seed():
+    results = joint_results() | {"best_seed": 42}
+    assert "The weights are those of seed 42, chosen on the development sets." in str(model_card(results))
+    for splits in results["data"].values():
+        del splits["validation"]
+
+    assert "those of seed 42, the first: there is no development set to choose by." in str(model_card(results))

@@ -9,6 +9,7 @@ from hf_polyglot.result_tables import (
     differences_table,
     progress_table,
     results_table,
+    scores_table,
     selection_table,
     sizes_table,
     systems_table,
@@ -309,3 +310,42 @@ def test_sizes_stand_beside_scores():
         [str(len(adapters["data"])), "1,234,567", "4.9", "250.8"],
     ]
     assert rows[0][-1] == rows[1][-1]
+
+
+def joint_results():
+    """Results of a model of two tasks on two treebanks, the second of which has no features."""
+
+    def numbers(**means):
+        return {name: {"mean": mean, "std": 0.5, "values": [mean - 0.5, mean + 0.5]} for name, mean in means.items()}
+
+    tamil = numbers(upos_accuracy=90.0, feats_accuracy=80.0, task_mean=85.0)
+    vietnamese = numbers(upos_accuracy=70.0, task_mean=70.0)
+    average = numbers(upos_accuracy=80.0, feats_accuracy=80.0, task_mean=77.5)
+    split = {"sentences": 10, "fingerprint": "a"}
+    return zero_shot_results(
+        regime="polyglot",
+        arguments={"task": "upos feats"},
+        data={name: {"train": split, "validation": split, "test": split} for name in ("vie", "tam")},
+        scores={"test": {"vie": vietnamese, "tam": tamil, "average": average}},
+    )
+
+
+def test_a_model_of_several_tasks_shows_each_and_their_mean():
+    results = joint_results()
+
+    check_results(results)
+
+    assert cells(results_table(results)) == [
+        ["Language", "Training sentences", "UPOS accuracy", "FEATS accuracy", "Mean of tasks"],
+        ["vie", "10", "70.00 ± 0.50", "–", "70.00 ± 0.50"],
+        ["tam", "10", "90.00 ± 0.50", "80.00 ± 0.50", "85.00 ± 0.50"],
+        ["**average**", "", "80.00 ± 0.50", "80.00 ± 0.50", "77.50 ± 0.50"],
+    ]
+    assert cells(results_table([results, results]))[1][2:] == ["70.00 ± 0.50"] * 2
+    assert cells(sizes_table([results]))[0][-1] == "Mean of tasks"
+    plain = {"vie": {"upos_accuracy": 70.0, "task_mean": 70.0}, "tam": {"feats_accuracy": 1.0, "task_mean": 1.0}}
+    assert cells(scores_table(plain)) == [
+        ["Language", "UPOS accuracy", "FEATS accuracy", "Mean of tasks"],
+        ["vie", "70.00", "–", "70.00"],
+        ["tam", "–", "1.00", "1.00"],
+    ]

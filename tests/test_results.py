@@ -115,6 +115,7 @@ def having(value, *keys):
         (having([], "seeds"), "`seeds` is []; expected at least one integer"),
         (having(["42"], "seeds"), "`seeds` is ['42']; expected at least one integer"),
         (having(3, "base_model"), "`base_model` is 3; expected a str, or null"),
+        (having(3, "teacher"), "`teacher` is 3; expected a str, or null for a model without one"),
         (having("nice", "data", "yor"), "`data.yor` is 'nice'; expected a language and its splits"),
         (having({}, "data", "average"), "`data.average` is {}; expected a language and its splits"),
         (having({"sentences": 3}, "data", "yor", "test"), "`data.yor.test` is {'sentences': 3}; expected `sentences`"),
@@ -316,3 +317,35 @@ def test_runs_of_a_task_without_spans_are_joined_like_others():
     joined = joined_results({"yor": alone("yor", 80.0), "hau": alone("hau", 90.0)}, name="", command="", arguments={})
 
     assert joined["scores"]["test"]["average"]["accuracy"]["values"] == [85.0]
+
+
+def monolingual_results(language, seed, *splits):
+    """Results of a run on one language that has these splits besides training."""
+    split = {"sentences": 10, "fingerprint": "a"}
+    of_language = {metric: {"mean": 60.0 + seed, "std": 0, "values": [60.0 + seed]} for metric in ("accuracy",)}
+    return zero_shot_results(
+        regime="monolingual",
+        seeds=[seed],
+        data={language: dict.fromkeys(("train", *splits), split)},
+        scores={name: {language: of_language, "average": of_language} for name in splits},
+    )
+
+
+def test_the_first_seed_is_kept_where_no_dev_set_could_choose():
+    without = [monolingual_results("kaz", seed, "test") for seed in (1, 2)]
+    with_dev = [monolingual_results("kaz", seed, "validation", "test") for seed in (1, 2)]
+
+    assert joined_seeds(without, name="both", command="join")["best_seed"] == 1
+    assert joined_seeds(with_dev, name="both", command="join")["best_seed"] == 2
+
+
+def test_languages_without_a_dev_set_are_joined_with_those_that_have_one():
+    runs = {
+        "kaz": monolingual_results("kaz", 1, "test"), "tam": monolingual_results("tam", 1, "validation", "test")
+    }  # fmt: skip
+
+    joined = joined_results(runs, name="both", command="join", arguments={})
+
+    assert set(joined["scores"]["validation"]) == {"tam", "average"}
+    assert set(joined["scores"]["test"]) == {"kaz", "tam", "average"}
+    check_results(joined)

@@ -25,8 +25,9 @@ class SpellingCollator:
             Bytes or characters.
         max_units_per_word (`int`, *optional*):
             Units kept of a longer word.
-        label_column (`str`, *optional*, defaults to `"ner_tags"`):
-            Column of the label ids. Examples without it make a batch without labels.
+        label_column (`str` or `Sequence[str]`, *optional*, defaults to `"ner_tags"`):
+            Column of the label ids; or columns, one for each task of a model of several, see [`padded_labels`].
+            Examples without it make a batch without labels.
         languages (`Sequence[str]`, *optional*):
             Languages that the model tells apart; the batch then has `language_ids`.
 
@@ -43,7 +44,7 @@ class SpellingCollator:
         self,
         tokenizer: SpellingTokenizer,
         max_units_per_word: int | None = None,
-        label_column: str = "ner_tags",
+        label_column: str | Sequence[str] = "ner_tags",
         languages: Sequence[str] | None = None,
     ):
         self.tokenizer = tokenizer
@@ -106,10 +107,15 @@ class PieceCollator:
             The encoder's own.
         max_pieces (`int`):
             Pieces that the encoder reads at once; a longer sentence takes several rows.
-        label_column (`str`, *optional*, defaults to `"ner_tags"`):
-            Column of the label ids. Examples without it make a batch without labels.
+        label_column (`str` or `Sequence[str]`, *optional*, defaults to `"ner_tags"`):
+            Column of the label ids; or columns, one for each task of a model of several, see [`padded_labels`].
+            Examples without it make a batch without labels.
         languages (`Sequence[str]`, *optional*):
             Languages that the model tells apart; the batch then has `language_ids`.
+
+    Attributes:
+        every_piece (`bool`, defaults to `False`):
+            True makes `word_positions` those of all pieces, special ones left out.
 
     Example:
         A tokenizer with the ids `<s>` 1, `</s>` 2, `no` 5, `a` 6 and `men` 7 gives
@@ -128,13 +134,15 @@ class PieceCollator:
         self,
         tokenizer: PreTrainedTokenizerFast,
         max_pieces: int,
-        label_column: str = "ner_tags",
+        label_column: str | Sequence[str] = "ner_tags",
         languages: Sequence[str] | None = None,
     ):
         self.tokenizer = tokenizer
         self.max_pieces = max_pieces
         self.label_column = label_column
         self.languages = languages
+
+        self.every_piece = False
 
     def lengths(self, sentences: pa.ListArray) -> np.ndarray:
         """What the sampler takes for the length of each sentence: its pieces."""
@@ -146,7 +154,7 @@ class PieceCollator:
         return (
             padded_labels(examples, self.label_column)
             | language_ids(examples, self.languages)
-            | encode_pieces(self.tokenizer, words, self.max_pieces)
+            | encode_pieces(self.tokenizer, words, self.max_pieces, every_piece=self.every_piece)
         )
 
 
@@ -182,7 +190,7 @@ class SegmentCollator:
 
 
 def collator_for(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, label_column: str = "ner_tags"
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, label_column: str | Sequence[str] = "ner_tags"
 ) -> SpellingCollator | PieceCollator | SegmentCollator:
     """
     The collator whose batches a model reads.
@@ -192,8 +200,8 @@ def collator_for(
             Any tagger of this package.
         tokenizer (`PreTrainedTokenizerFast`):
             Its tokenizer.
-        label_column (`str`, *optional*, defaults to `"ner_tags"`):
-            Column of the label ids.
+        label_column (`str` or `Sequence[str]`, *optional*, defaults to `"ner_tags"`):
+            Column of the label ids; of a model of several tasks, one for each.
 
     Raises:
         ValueError: if the tokenizer is of the other kind.
@@ -222,41 +230,64 @@ def word_counts(sentences: pa.ListArray) -> np.ndarray:
     return pc.list_value_length(sentences).to_numpy()
 
 
-def padded_labels(examples: Sequence[Mapping[str, Any]], label_column: str) -> dict[str, Tensor]:
+def padded_labels(examples: Sequence[Mapping[str, Any]], label_column: str | Sequence[str]) -> dict[str, Tensor]:
     """
     `labels` of shape `(batch, words)`, -100 on padding; nothing if no example has the column.
+
+    With several columns, one for each task, `labels` have the shape `(batch, words, tasks)`. Then a sentence may have
+    no labels in some of them, an empty list, and has -100 there.
 
     Args:
         examples (`Sequence[Mapping]`):
             Rows with `tokens` and, all or none of them, `label_column`.
-        label_column (`str`):
-            Column of the label ids.
+        label_column (`str` or `Sequence[str]`):
+            Column of the label ids, or several.
+
+    Example:
+        >>> rows = [{"tokens": ["no", "a"], "upos": [1, 0], "feats": []}, {"tokens": ["a"], "upos": [0], "feats": [3]}]
+        >>> padded_labels(rows, ["upos", "feats"])["labels"].tolist()
+        [[[1, -100], [0, -100]], [[0, 3], [-100, -100]]]
+    """
+    if isinstance(label_column, str):
+        labels = _padded_column(examples, label_column, may_lack_labels=False)
+        return {} if labels is None else {"labels": labels}
+    columns = [_padded_column(examples, column, may_lack_labels=True) for column in label_column]
+    known = [column for column in columns if column is not None]
+    if not known:
+        return {}
+    nothing = torch.full_like(known[0], PADDING_LABEL)
+    return {"labels": torch.stack([nothing if column is None else column for column in columns], 2)}
+
+
+def _padded_column(
+    examples: Sequence[Mapping[str, Any]], label_column: str, *, may_lack_labels: bool
+) -> Tensor | None:
+    """
+    Label ids of a column, `(batch, words)`, -100 on padding; None if no example has it.
 
     Raises:
         ValueError: if only some examples have labels, if words and labels are not equally many, or if a word has the
             label of padding.
     """
-    labelled = [example for example in examples if label_column in example]
-    if not labelled:
-        return {}
+    if not any(label_column in example for example in examples):
+        return None
+    rows = []
     for example in examples:
-        if label_column not in example or len(example[label_column]) != len(example["tokens"]):
+        words, labels = example["tokens"], example.get(label_column, [])
+        is_unlabelled = may_lack_labels and not len(labels)
+        if not is_unlabelled and (label_column not in example or len(labels) != len(words)):
             raise ValueError(
-                f"{len(example['tokens'])} words with {len(example.get(label_column, []))} labels in "
-                f"`{label_column}`: {' '.join(example['tokens'][:8])!r}. Every word needs one label."
+                f"{len(words)} words with {len(labels)} labels in `{label_column}`: {' '.join(words[:8])!r}. Every "
+                "word needs one label."
             )
-        if PADDING_LABEL in example[label_column]:
+        if PADDING_LABEL in labels:
             raise ValueError(
-                f"`{label_column}` has the label {PADDING_LABEL} on a word of {' '.join(example['tokens'][:8])!r}; "
-                "that marks padding. Expected the id of a tag, such as that of O. Correct the column."
+                f"`{label_column}` has the label {PADDING_LABEL} on a word of {' '.join(words[:8])!r}; that marks "
+                "padding. Expected the id of a tag, such as that of O. Correct the column."
             )
-    return {
-        "labels": torch.nn.utils.rnn.pad_sequence(
-            [torch.tensor(list(example[label_column]), dtype=torch.long) for example in examples],
-            batch_first=True,
-            padding_value=PADDING_LABEL,
-        )
-    }
+        own = [PADDING_LABEL] * len(words) if is_unlabelled else list(labels)
+        rows.append(torch.tensor(own, dtype=torch.long))
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PADDING_LABEL)
 
 
 def language_ids(examples: Sequence[Mapping[str, Any]], languages: Sequence[str] | None) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from hf_polyglot.data.tagged_sentences import CorpusFormatError, Place, is_tag, 
 # CoNLL-U goes through this reader and not through the `conllu` package: the errors of conllu 6.0 name no line, and it
 # accepts a row of three columns. It is the tests' independent reference instead.
 CONLLU_COLUMNS = {"upos": 3, "feats": 5}
+NUM_CONLLU_COLUMNS = 10
 DOCUMENT_SEPARATOR = "-DOCSTART-"
 WORD_ID = re.compile(r"([0-9]{1,9})([-.][0-9]{1,9})?")  # a word, a range of words (1-2) or an empty node (1.1)
 SAMPLE_SIZE = 1000  # rows
@@ -236,7 +237,7 @@ def find_layout(
             )
     is_ragged = token_column is not None and tag_column is not None and min(token_column, tag_column) >= 0
     typical = [columns for _, columns in rows if len(columns) == num_columns]
-    is_conllu = task in CONLLU_COLUMNS and num_columns == 10
+    is_conllu = task in CONLLU_COLUMNS and num_columns == NUM_CONLLU_COLUMNS
     has_ids = (token_column is None or token_column % num_columns != 0) and (is_conllu or _has_ids(typical))
     token_column = int(has_ids) if token_column is None else token_column % num_columns
     if tag_column is None and is_conllu:

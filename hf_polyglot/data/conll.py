@@ -10,7 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hf_polyglot.data.column_layout import DOCUMENT_SEPARATOR, WORD_ID, ColumnLayout, find_layout
+from hf_polyglot.data.column_layout import (
+    CONLLU_COLUMNS,
+    DOCUMENT_SEPARATOR,
+    NUM_CONLLU_COLUMNS,
+    WORD_ID,
+    ColumnLayout,
+    find_layout,
+)
 from hf_polyglot.data.tagged_sentences import (
     TASKS,
     CorpusFormatError,
@@ -19,6 +26,7 @@ from hf_polyglot.data.tagged_sentences import (
     TaggedSentence,
     check_word_tags,
     convert_sentences,
+    drop_missing_tags,
     find_scheme,
     is_tag,
     shown,
@@ -161,6 +169,7 @@ def read_conll(
     scheme: str | None = None,
     target_scheme: str = "IOB2",
     task: str = "ner_tags",
+    may_lack_tags: bool = False,
 ) -> ColumnFile:
     """
     Sentences of one column file.
@@ -188,6 +197,8 @@ def read_conll(
             The scheme of the tags that are returned.
         task (`str`, *optional*, defaults to `"ner_tags"`):
             `"ner_tags"`, or `"upos"` or `"feats"` for these columns of CoNLL-U.
+        may_lack_tags (`bool`, *optional*, defaults to `False`):
+            True takes a sentence whose parts of speech are all `_`, and leaves it without tags.
 
     Returns:
         [`ColumnFile`]
@@ -202,11 +213,32 @@ def read_conll(
             raise ValueError(f"Unknown `{name}` {value!r}. Expected one of {', '.join(SCHEMES)}.")
     sentences, layout, left_out, place = _read(path, separator, token_column, tag_column, task)
     if task != "ner_tags":
+        if may_lack_tags:
+            drop_missing_tags(sentences, task)
         check_word_tags(sentences, task, place)
         return ColumnFile(sentences, layout, "", Occurrences(), Occurrences(), left_out)
     found = find_scheme(sentences, scheme, place)
     repaired, converted = convert_sentences(sentences, found, target_scheme, place)
     return ColumnFile(sentences, layout, found, repaired, converted, left_out)
+
+
+def tasks_of_file(path: str | Path, *, separator: str | None = None, token_column: int | None = None) -> list[str]:
+    """
+    The tasks that a column file has a column for: of CoNLL-U `upos` and `feats`, whatever stands in them, and
+    `ner_tags` if one of its columns holds such; of any other file `ner_tags`.
+
+    Args:
+        path (`str` or `Path`):
+            A UTF-8 file.
+        separator (`str`, *optional*):
+            What splits columns; found if not given.
+        token_column (`int`, *optional*):
+            Column of the words, from 0, or negative from the end; found if not given.
+    """
+    _, layout, _, _ = _read(path, separator, token_column, None, None)
+    if not (layout.num_columns == NUM_CONLLU_COLUMNS and layout.has_ids):
+        return ["ner_tags"]
+    return [*(["ner_tags"] if layout.tag_column is not None else []), *CONLLU_COLUMNS]
 
 
 def read_words(path: str | Path, *, separator: str | None = None, token_column: int | None = None) -> list[list[str]]:

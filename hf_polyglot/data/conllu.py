@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hf_polyglot.data.column_layout import CONLLU_COLUMNS, WORD_ID
+from hf_polyglot.data.column_layout import CONLLU_COLUMNS, NUM_CONLLU_COLUMNS, WORD_ID
 from hf_polyglot.data.conll import read_lines
 from hf_polyglot.data.tagged_sentences import CorpusFormatError, shown
 
-NUM_COLUMNS = 10
 ID, FORM, UPOS, XPOS, FEATS = 0, 1, CONLLU_COLUMNS["upos"], 4, CONLLU_COLUMNS["feats"]
 
 
@@ -106,10 +105,10 @@ def _check_row(row: ConlluRow, before: Sequence[ConlluRow], place: str) -> None:
     Raises:
         CorpusFormatError: if it cannot.
     """
-    if len(row.columns) != NUM_COLUMNS:
+    if len(row.columns) != NUM_CONLLU_COLUMNS:
         raise CorpusFormatError(
-            f"{place}: {len(row.columns)} columns, {shown(row.columns)}. Expected {NUM_COLUMNS}, split by tabs, as in "
-            "CoNLL-U. Correct the row."
+            f"{place}: {len(row.columns)} columns, {shown(row.columns)}. Expected {NUM_CONLLU_COLUMNS}, split by "
+            "tabs, as in CoNLL-U. Correct the row."
         )
     found = WORD_ID.fullmatch(row.columns[ID])
     num_words = sum(earlier.is_word for earlier in before)
@@ -192,4 +191,4 @@ def _rows_of_text(text: str, offsets: list[tuple[int, int]]) -> Iterator[ConlluR
     for number, (start, end) in enumerate(offsets, 1):
         is_joined = number <= len(following) and following[number - 1] == end
         misc = "SpaceAfter=No" if is_joined else "_"
-        yield ConlluRow(number, [str(number), text[start:end], *["_"] * (NUM_COLUMNS - 3), misc])
+        yield ConlluRow(number, [str(number), text[start:end], *["_"] * (NUM_CONLLU_COLUMNS - 3), misc])

@@ -11,7 +11,7 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value, load_dataset
 
-from hf_polyglot.data.conll import read_conll
+from hf_polyglot.data.conll import read_conll, tasks_of_file
 from hf_polyglot.data.corpus_cache import cache_folder, read_corpora, write_corpora
 from hf_polyglot.data.corpus_report import CorpusReport, SplitReport
 from hf_polyglot.data.tagged_sentences import (
@@ -23,6 +23,7 @@ from hf_polyglot.data.tagged_sentences import (
     TaggedSentence,
     check_word_tags,
     convert_sentences,
+    drop_missing_tags,
     find_scheme,
     shown,
 )
@@ -73,29 +74,34 @@ class _Reading:
     token_column: int | str | None
     tag_column: int | str | None
     source_scheme: str | None
+    may_lack_tags: bool = False
 
 
 _Split = tuple[list[TaggedSentence], SplitReport]
 
 
-def fingerprint(dataset: Dataset) -> str:
+def fingerprint(dataset: Dataset, task: str | None = None) -> str:
     """
     SHA-256 of the words and tags of a split, whatever the process and the order of the labels.
 
     Args:
         dataset (`Dataset`):
-            A split that `load_corpora` made.
+            A split that `load_corpora` or `load_joint_corpora` made.
+        task (`str`, *optional*):
+            Column of the tags, of several. Defaults to all of them.
 
     Returns:
         `str` of 64 hexadecimal digits
     """
     dataset = dataset.with_format(None)
-    task = next(name for name in TASKS if name in dataset.column_names)
-    labels = dataset.features[task].feature.names
-    return _fingerprint((row["tokens"], [labels[label] for label in row[task]]) for row in dataset)
+    tasks = [name for name in TASKS if name in dataset.column_names] if task is None else [task]
+    labels = {name: dataset.features[name].feature.names for name in tasks}
+    return _fingerprint(
+        (row["tokens"], *([labels[name][label] for label in row[name]] for name in tasks)) for row in dataset
+    )
 
 
-def _fingerprint(sentences: Iterable[tuple[Sequence[str], Sequence[str]]]) -> str:
+def _fingerprint(sentences: Iterable[tuple[Sequence[str], ...]]) -> str:
     digest = hashlib.sha256()
     for sentence in sentences:
         digest.update(json.dumps(sentence).encode())
@@ -192,25 +198,54 @@ def _read_file(path: Path, reading: _Reading) -> _Split:
         tag_column=tag_column,
         scheme=reading.source_scheme,
         task=reading.task,
+        may_lack_tags=reading.may_lack_tags,
     )
     return found.sentences, SplitReport(str(path), found.scheme, found.repaired, found.converted, found.left_out)
 
 
-def _read_data_set(language: str, source: str, reading: _Reading) -> tuple[dict[str, _Split], list[str]]:
-    # The splits of a data set that `load_dataset` reads, and the names of those that are left out.
+def _load_data_set(language: str, source: str) -> DatasetDict:
+    # A data set that `load_dataset` reads.
     is_folder = Path(source).is_dir()
     name, _, configuration = (source, "", "") if is_folder else source.partition(":")
     try:
-        found = load_dataset(name, configuration or None)
+        return load_dataset(name, configuration or None)
     except Exception as error:  # the loaders behind it raise whatever they like
         raise ValueError(
             f"`{language}`: `load_dataset({name!r}{f', {configuration!r}' if configuration else ''})` says: {error} "
             "Expected a folder with train, dev and test files, or a data set on the Hub as owner/name:configuration. "
             f"If it is a path, it is missing or empty; relative ones start at {Path.cwd()}."
         ) from error
+
+
+def tasks_of_source(
+    language: str, source: Source, *, separator: str | None = None, token_column: int | str | None = None
+) -> list[str]:
+    """
+    The tasks that a source has columns for, of `TASKS`.
+
+    Args:
+        language (`str`):
+            Its language.
+        source (`str`, `Path` or `Mapping`):
+            As for [`load_corpora`].
+        separator (`str`, *optional*):
+            What splits the columns of files; found if not given.
+        token_column (`int` or `str`, *optional*):
+            Column of the words, as for [`load_corpora`].
+    """
+    files = _files_of(language, source)
+    column = token_column if isinstance(token_column, int) else None
+    found = {task for path in files.values() for task in tasks_of_file(path, separator=separator, token_column=column)}
+    if not files:
+        found = {name for dataset in _load_data_set(language, str(source)).values() for name in dataset.column_names}
+    return [task for task in TASKS if task in found]
+
+
+def _read_data_set(language: str, source: str, reading: _Reading) -> tuple[dict[str, _Split], list[str]]:
+    # The splits of a data set that `load_dataset` reads, and the names of those that are left out.
     splits: dict[str, _Split] = {}
     left_out = []
-    for key, dataset in found.items():
+    for key, dataset in _load_data_set(language, source).items():
         split = SPLIT_OF_NAME.get(str(key))
         if split is None or split in splits:
             left_out.append(str(key))
@@ -254,6 +289,9 @@ def _read_rows(dataset: Dataset, source: str, reading: _Reading) -> _Split:
         return f"{source}:{row}"
 
     for row, (tokens, tags) in enumerate(zip(dataset[token_column], dataset[tag_column], strict=True)):
+        if reading.may_lack_tags and tokens and not tags:
+            sentences.append(TaggedSentence(list(tokens)))
+            continue
         if names is not None and tags is not None and all(tag is not None and 0 <= tag < len(names) for tag in tags):
             tags = [names[tag] for tag in tags]
         if tokens is None or tags is None or len(tokens) != len(tags):
@@ -274,6 +312,8 @@ def _read_rows(dataset: Dataset, source: str, reading: _Reading) -> _Split:
     if not sentences:
         raise CorpusFormatError(f"{source}: no sentence in the split. Expected one at least. Check the data set.")
     if reading.task != "ner_tags":
+        if reading.may_lack_tags:
+            drop_missing_tags(sentences, reading.task)
         check_word_tags(sentences, reading.task, place)
         return sentences, SplitReport(source, "", Occurrences(), Occurrences(), left_out)
     scheme = find_scheme(sentences, reading.source_scheme, place)
@@ -294,7 +334,7 @@ def _map_types(sentences: list[TaggedSentence], report: SplitReport, type_map: M
             if new_type != "O":
                 spans.append((start, end, new_type))
         entities.update(entity_type for _, _, entity_type in spans)
-        sentence.tags = tags_from_spans(spans, len(sentence.tokens), scheme)
+        sentence.tags = tags_from_spans(spans, len(sentence.tags), scheme)
         lost = len(spans) - len(spans_from_tags(sentence.tags, scheme)) if scheme == "plain" else 0
         if lost:
             kind = "borders between spans of one type, which plain tags lack"
@@ -374,6 +414,7 @@ def load_corpora(
     tag_column: int | str | None = None,
     source_scheme: str | None = None,
     known_labels: Sequence[str] = (),
+    may_lack_tags: bool = False,
 ) -> LoadedCorpora:
     """
     Data sets of several languages that share one label list, and a report of what was mapped, repaired and left out.
@@ -408,13 +449,16 @@ def load_corpora(
         known_labels (`Sequence[str]`, *optional*):
             Labels that come first in the list of labels, in this order, such as those of a model that is to be trained
             further; those of the corpora that are not among them come behind.
+        may_lack_tags (`bool`, *optional*, defaults to `False`):
+            True takes sentences that nobody has tagged, with an empty list for tags: those whose parts of speech are
+            all `_`, and rows of data sets whose list is empty.
 
     Returns:
         [`LoadedCorpora`], which unpacks as `corpora, report`
     """
     type_map = type_map or {}
     _check_arguments(sources, type_map, scheme, source_scheme, task)
-    reading = _Reading(task, separator, token_column, tag_column, source_scheme)
+    reading = _Reading(task, separator, token_column, tag_column, source_scheme, may_lack_tags)
     files_of = {language: _files_of(language, source) for language, source in sources.items()}
     every_file = [path for files in files_of.values() for path in files.values()]
     folder = None

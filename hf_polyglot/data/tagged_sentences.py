@@ -87,9 +87,9 @@ class TaggedSentence:
         tokens (`list[str]`):
             Its words.
         tags (`list[str]`):
-            The tag of each word.
+            The tag of each word; none of a sentence that is not tagged, where that is allowed.
         lines (`list[int]`):
-            The line, or the row of a data set, that each word came from.
+            The line, or the row of a data set, that each tag came from.
     """
 
     tokens: list[str] = field(default_factory=list)
@@ -239,6 +239,21 @@ def convert_sentences(
                         changed.add(place(line))
         sentence.tags = tags
     return repaired, converted
+
+
+def drop_missing_tags(sentences: Iterable[TaggedSentence], task: str) -> None:
+    """
+    Take the tags from those sentences whose words all have `_` for a part of speech: nobody has tagged them.
+
+    Args:
+        sentences (`Iterable[TaggedSentence]`):
+            Sentences with the tags of the source.
+        task (`str`):
+            `"upos"`; of any other task, `_` is a value like others.
+    """
+    for sentence in sentences:
+        if task == "upos" and all(tag == "_" for tag in sentence.tags):
+            sentence.tags, sentence.lines = [], []
 
 
 def check_word_tags(sentences: Iterable[TaggedSentence], task: str, place: Place) -> None:

@@ -8,15 +8,10 @@ from typing import Any
 from transformers import AutoModelForTokenClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from hf_polyglot.inference.tagging import (
-    check_tagger,
-    entities_of,
-    entity_record,
-    joined_offsets,
-    read_texts,
-    segment_words,
-    tag_words,
-)
+from hf_polyglot.inference.tagged_words import entities_of, is_one_input, read_input, tagged_record
+from hf_polyglot.inference.tagging import check_tagger, read_texts, tag_words
+from hf_polyglot.models.label_scheme import labels_by_scheme
+from hf_polyglot.tasks import task_of
 
 TASK = "polyglot-token-classification"
 
@@ -29,7 +24,8 @@ class PolyglotTokenClassificationPipeline(Pipeline):
     list of such lists. `language="swa"` tells a model with transition scores for each language which one all of them
     are in. An entity is a dictionary with `entity_group`, `score`, `word`, `start`, `end` (so that `text[start:end] ==
     word`), and `word_start` and `word_end`. Offsets into words count in `" ".join(words)`. A model of parts of speech
-    or of morphology gives every word so, and takes `second_best_for=["X"]`, see [`tag_words`].
+    or of morphology gives every word so, and takes `second_best_for=["X"]`, see [`tag_words`]. `task="feats"` chooses
+    one of the tasks of a model of several, by default the first; `read` gives the tags of all.
 
     Example:
         >>> from transformers import pipeline
@@ -49,15 +45,17 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         is_split_into_words: bool | None = None,
         language: str | None = None,
         second_best_for: Sequence[str] | None = None,
+        task: str | None = None,
         **unknown,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if unknown:
             raise ValueError(
                 f"Unknown to this pipeline: {', '.join(sorted(unknown))}. It takes `is_split_into_words`, "
-                "`language`, `second_best_for` and `batch_size`."
+                "`language`, `second_best_for`, `task` and `batch_size`."
             )
         given = {
-            "is_split_into_words": is_split_into_words, "language": language, "second_best_for": second_best_for
+            "is_split_into_words": is_split_into_words, "language": language, "second_best_for": second_best_for,
+            "task": task,
         }  # fmt: skip
         return {name: value for name, value in given.items() if value is not None}, {}, {}
 
@@ -67,6 +65,7 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         is_split_into_words: bool = False,
         language: str | None = None,
         second_best_for: Sequence[str] = (),
+        task: str | None = None,
     ) -> dict[str, Any]:
         """
         The words of an input and where they stand in its text.
@@ -80,23 +79,28 @@ class PolyglotTokenClassificationPipeline(Pipeline):
                 Its language.
             second_best_for (`Sequence[str]`, *optional*):
                 Classes of words that are passed over, see [`tag_words`].
+            task (`str`, *optional*):
+                Which of several tasks.
+        """
+        settings = {"language": language, "second_best_for": second_best_for, "scheme": self._scheme_of(task)}
+        return read_input(inputs, is_split_into_words) | settings
+
+    def _scheme_of(self, task: str | None) -> str:
+        """
+        Scheme of the labels of a task, by default the first.
 
         Raises:
-            ValueError: if it is the other of the two.
+            ValueError: if the model has no such task.
         """
-        settings = {"language": language, "second_best_for": second_best_for}
-        if is_split_into_words:
-            if isinstance(inputs, str) or not all(isinstance(word, str) for word in inputs):
-                raise ValueError(
-                    f"{inputs!r:.80} is no list of words; expected one, as is_split_into_words=True says."
-                )
-            reading = {"text": " ".join(inputs), "words": list(inputs), "offsets": joined_offsets(inputs)}
-            return reading | settings
-        if not isinstance(inputs, str):
-            raise ValueError(f"{inputs!r:.80} is no text; expected a string, or words with is_split_into_words=True.")
-        offsets = segment_words(inputs)
-        words = [inputs[start:end] for start, end in offsets]
-        return {"text": inputs, "words": words, "offsets": offsets} | settings
+        schemes = {task_of(scheme).name: scheme for scheme in labels_by_scheme(self.model.config)}
+        if task is None:
+            return next(iter(schemes.values()))
+        if task not in schemes:
+            raise ValueError(
+                f"`task` is {task!r}; expected a task of the model, {' or '.join(schemes)}. Correct it, or leave it "
+                "out."
+            )
+        return schemes[task]
 
     def _forward(self, model_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         check_tagger(self.model)
@@ -128,16 +132,11 @@ class PolyglotTokenClassificationPipeline(Pipeline):
             model_outputs (`dict`):
                 Text, words, their offsets and their tags.
         """
-        text, tagged = model_outputs["text"], model_outputs["tagged"]
-        entities = model_outputs.get("entities")
+        text, scheme = model_outputs["text"], model_outputs["scheme"]
+        tagged, entities = model_outputs["tagged"], model_outputs.get("entities")
         if entities is None:
-            entities = entities_of(tagged, model_outputs["offsets"], self.model.config.label_scheme)
-        return {
-            "text": text,
-            "words": list(tagged.words),
-            "tags": list(tagged.tags),
-            "entities": [entity_record(entity, text) for entity in entities],
-        }
+            entities = entities_of(tagged.of_task(scheme), model_outputs["offsets"], scheme)
+        return tagged_record(text, tagged, entities, list(labels_by_scheme(self.model.config)), scheme)
 
     def __call__(self, inputs, *, batch_size: int | None = None, **parameters):
         """
@@ -149,14 +148,14 @@ class PolyglotTokenClassificationPipeline(Pipeline):
             batch_size (`int`, *optional*):
                 Inputs read at once. Defaults to that of the pipeline, or 32.
             parameters:
-                `is_split_into_words`, `language`, `second_best_for`.
+                `is_split_into_words`, `language`, `second_best_for`, `task`.
 
         Returns:
             `list` of entities for one input; a list of such lists for a list of inputs; an iterator for any other
             iterable.
         """
         given = {**self._preprocess_params, **self._sanitize_parameters(**parameters)[0]}
-        if isinstance(inputs, str) or (given.get("is_split_into_words") and _are_words(inputs)):
+        if is_one_input(inputs, given.get("is_split_into_words", False)):
             return next(self.read([inputs], batch_size=1, **given))["entities"]
         readings = self.read(inputs, batch_size=batch_size, **given)
         entities = (reading["entities"] for reading in readings)
@@ -170,9 +169,11 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         is_split_into_words: bool = False,
         language: str | None = None,
         second_best_for: Sequence[str] = (),
+        task: str | None = None,
     ) -> Iterator[dict[str, Any]]:
         """
-        Text, words, tags and entities of each input, in their order, read batch by batch as they are asked for.
+        Text, words, tags and entities of each input, in their order, read batch by batch as they are asked for; and
+        `tags_by_task`, the tags of every task of the model by its name.
 
         Args:
             inputs (`Iterable[str]` or `Iterable[list[str]]`):
@@ -185,6 +186,9 @@ class PolyglotTokenClassificationPipeline(Pipeline):
                 Language of all of them.
             second_best_for (`Sequence[str]`, *optional*):
                 Classes of words that are passed over, see [`tag_words`].
+            task (`str`, *optional*):
+                Of several, the one that `tags` and `entities` are of; `"ner"`, `"upos"` or `"feats"`. Defaults to the
+                first.
         """
         known = getattr(self.model.config, "languages", None)
         if language is not None and known is not None and language not in known:
@@ -198,15 +202,11 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         remaining = iter(inputs)
         size = batch_size or self._batch_size or 32
         while batch := [
-            self.preprocess(one, is_split_into_words, language, second_best_for) for one in islice(remaining, size)
+            self.preprocess(one, is_split_into_words, language, second_best_for, task)
+            for one in islice(remaining, size)
         ]:
             with self.device_placement():
                 yield from map(self.postprocess, self._forward(batch))
-
-
-def _are_words(inputs: Any) -> bool:
-    """Whether this is one list of words, and not a list of them."""
-    return isinstance(inputs, (list, tuple)) and bool(inputs) and all(isinstance(word, str) for word in inputs)
 
 
 PIPELINE_REGISTRY.register_pipeline(

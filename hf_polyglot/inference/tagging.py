@@ -7,101 +7,20 @@ Axes:
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
-from tokenizers import Regex, pre_tokenizers
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from hf_polyglot.data.byte_segments import sentence_documents
 from hf_polyglot.data.collators import collator_for
-from hf_polyglot.models.label_scheme import WORD_CLASSES, labels_of, spans_from_tags, tags_from_spans
+from hf_polyglot.inference.tagged_words import Entity, TaggedWords, passed_over_labels
+from hf_polyglot.models.label_scheme import labels_by_scheme, tags_from_spans
 from hf_polyglot.models.modeling_byte_to_span import ReadBytes
 from hf_polyglot.models.span_symbols import character_boundaries
-
-# Scripts written without spaces between words. Each of their characters is read as a word where text comes
-# unsegmented.
-_UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*"
-_SEGMENTER = pre_tokenizers.Sequence([
-    pre_tokenizers.WhitespaceSplit(),
-    pre_tokenizers.Split(Regex(_UNSPACED), behavior="isolated"),
-    pre_tokenizers.Split(
-        Regex(r"[^\p{L}\p{M}\p{N}\p{Cf}'’ʼ-]|(?<!\p{L}|\p{N})['’ʼ-]|['’ʼ-](?!\p{L}|\p{N})"), behavior="isolated"
-    ),
-])
-
-
-@dataclass(frozen=True)
-class TaggedWords:
-    """
-    The tags of one sentence.
-
-    Args:
-        words (`tuple[str, ...]`):
-            The words.
-        tags (`tuple[str, ...]`):
-            The tag of each word.
-        probabilities (`tuple[float, ...]`):
-            The probability that the model gives to that tag at that word. By a model that writes spans: that of its
-            span, or, outside every span, that none begins there.
-        stray_types (`tuple[str, ...]`, *optional*):
-            Types of the spans that begin or end within a word, which no tag shows. They count as wrong.
-    """
-
-    words: tuple[str, ...]
-    tags: tuple[str, ...]
-    probabilities: tuple[float, ...]
-    stray_types: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Entity:
-    """
-    A span of a text with its type.
-
-    Args:
-        type (`str`):
-            Entity type, as `PER`.
-        start (`int`):
-            First character in the text.
-        end (`int`):
-            Character behind the last one: the entity is `text[start:end]`.
-        word_start (`int`):
-            First word.
-        word_end (`int`):
-            Word behind the last one.
-        score (`float`):
-            Mean over its words of the probability of their tags; by a model that writes spans, that of the span.
-    """
-
-    type: str
-    start: int
-    end: int
-    word_start: int
-    word_end: int
-    score: float
-
-
-def segment_words(text: str) -> list[tuple[int, int]]:
-    """
-    Character offsets of the words of a raw text, `(start, end)`, end exclusive.
-
-    Words end at white space; punctuation and symbols stand alone, but for apostrophes and hyphens inside a word. In
-    scripts without spaces (Chinese, Japanese, Thai, ...) each character with its marks is a word.
-
-    Args:
-        text (`str`):
-            Any text.
-
-    Example:
-        >>> text = "Rais Samia (TZ) alisema: ng'ombe."
-        >>> [text[start:end] for start, end in segment_words(text)]
-        ['Rais', 'Samia', '(', 'TZ', ')', 'alisema', ':', "ng'ombe", '.']
-    """
-    return [offsets for _, offsets in _SEGMENTER.pre_tokenize_str(text)]
 
 
 def check_tagger(model: PreTrainedModel) -> None:
@@ -151,10 +70,12 @@ def tag_words(
             probable of the others instead.
 
     Returns:
-        `list` of [`TaggedWords`], in the order of `sentences`. A model that reads documents takes them for one.
+        `list` of [`TaggedWords`], in the order of `sentences`. A model that reads documents takes them for one. Those
+        of a model of several tasks have the tags of all, from one pass.
     """
     check_tagger(model)
-    passed_over = _passed_over_labels(model.config, second_best_for)
+    labels_of_tasks = labels_by_scheme(model.config)
+    passed_over = passed_over_labels(labels_of_tasks, second_best_for)
     if model.input_form == "byte_segments":
         return _tag_words_of_documents(model, sentences, batch_size)
     collate = collator_for(model, tokenizer)
@@ -175,41 +96,38 @@ def tag_words(
         outputs = model(**{name: tensor.to(model.device) for name, tensor in batch.items()})
         lengths = torch.tensor([len(sentences[index]) for index in indices], device=model.device)
         mask = torch.arange(int(lengths.max()), device=model.device) < lengths[:, None]  # (batch, words)
-        labels = model.decode(outputs, mask)  # (batch, words)
-        probabilities = model.label_probabilities(outputs, mask)  # (batch, words, labels)
-        if passed_over:
-            labels = _second_best(labels, probabilities, torch.tensor(passed_over, device=model.device))
-        chosen = probabilities.gather(2, labels.clamp(min=0)[:, :, None]).squeeze(2)  # (batch, words)
-        for index, ids, values in zip(indices, labels.tolist(), chosen.tolist(), strict=True):
-            words = sentences[index]
-            tagged[index] = TaggedWords(
-                tuple(words),
-                tuple(model.config.id2label[label] for label in ids[: len(words)]),
-                tuple(values[: len(words)]),
-            )
+        batch_words = [sentences[index] for index in indices]
+        of_tasks = [
+            _tags_of_task(model, outputs, mask, batch_words, tags, scheme, passed_over.get(scheme, []))
+            for scheme, tags in labels_of_tasks.items()
+        ]
+        for index, first, *further in zip(indices, *of_tasks, strict=True):
+            schemes = list(labels_of_tasks)[1:]
+            tagged[index] = replace(first, further=dict(zip(schemes, further, strict=True))) if schemes else first
     model.train(was_training)
     return tagged
 
 
-def _passed_over_labels(config: Any, second_best_for: Sequence[str]) -> list[int]:
-    """
-    Ids of the classes that are passed over.
-
-    Raises:
-        ValueError: if the model's labels are no classes of words, or do not have these, or only these.
-    """
-    if not second_best_for:
-        return []
-    labels = labels_of(config)
-    unknown = [name for name in second_best_for if name not in labels]
-    if config.label_scheme not in WORD_CLASSES or unknown or set(labels) <= set(second_best_for):
-        raise ValueError(
-            f"`second_best_for` is {', '.join(second_best_for)}, and the labels of the model, of scheme "
-            f"{config.label_scheme}, are {', '.join(labels[:20])}{' ...' * (len(labels) > 20)}. Expected some of "
-            "them, of a model whose labels are classes of words: an entity's tag means nothing without those "
-            "beside it. Leave it out, or correct it."
-        )
-    return [labels.index(name) for name in second_best_for]
+def _tags_of_task(
+    model: PreTrainedModel,
+    outputs: Any,
+    mask: Tensor,
+    sentences: Sequence[Sequence[str]],
+    tags: Sequence[str],
+    scheme: str,
+    passed_over: Sequence[int],
+) -> list[TaggedWords]:
+    """What a model says of the sentences of a batch in one of its tasks."""
+    of_task = {} if scheme == model.config.label_scheme else {"scheme": scheme}
+    labels = model.decode(outputs, mask, **of_task)  # (batch, words)
+    probabilities = model.label_probabilities(outputs, mask, **of_task)  # (batch, words, labels)
+    if passed_over:
+        labels = _second_best(labels, probabilities, torch.tensor(passed_over, device=model.device))
+    chosen = probabilities.gather(2, labels.clamp(min=0)[:, :, None]).squeeze(2)  # (batch, words)
+    return [
+        TaggedWords(tuple(words), tuple(tags[label] for label in ids[: len(words)]), tuple(values[: len(words)]))
+        for words, ids, values in zip(sentences, labels.tolist(), chosen.tolist(), strict=True)
+    ]
 
 
 def _second_best(labels: Tensor, probabilities: Tensor, passed_over: Tensor) -> Tensor:
@@ -315,76 +233,3 @@ def _tagged(
         probabilities[start:end] = [score] * (end - start)
     tags = tags_from_spans([span[:3] for span in spans], len(words), scheme)
     return TaggedWords(tuple(words), tuple(tags), tuple(probabilities), tuple(stray_types))
-
-
-def entities_of(tagged: TaggedWords, offsets: Sequence[tuple[int, int]], scheme: str = "IOB2") -> list[Entity]:
-    """
-    The entities of a tagged sentence, with their place in the text.
-
-    Args:
-        tagged ([`TaggedWords`]):
-            Of [`tag_words`].
-        offsets (`Sequence[tuple[int, int]]`):
-            Characters of each word in the text.
-        scheme (`str`, *optional*, defaults to `"IOB2"`):
-            Scheme of the tags; `model.config.label_scheme`.
-
-    Example:
-        >>> entities_of(TaggedWords(("in", "Dar", "es", "Salaam"), ("O", "B-LOC", "I-LOC", "I-LOC"), (1, 0.5, 1, 1)),
-        ...             [(0, 2), (3, 6), (7, 9), (10, 16)])
-        [Entity(type='LOC', start=3, end=16, word_start=1, word_end=4, score=0.8333333333333334)]
-    """
-    return [
-        Entity(
-            type=entity_type,
-            start=offsets[start][0],
-            end=offsets[end - 1][1],
-            word_start=start,
-            word_end=end,
-            score=sum(tagged.probabilities[start:end]) / (end - start),
-        )
-        for start, end, entity_type in spans_from_tags(tagged.tags, scheme)
-    ]
-
-
-def joined_offsets(words: Sequence[str]) -> list[tuple[int, int]]:
-    """
-    Character offsets of words in their text `" ".join(words)`.
-
-    Args:
-        words (`Sequence[str]`):
-            The words.
-
-    Example:
-        >>> joined_offsets(["Dar", "es", "Salaam"])
-        [(0, 3), (4, 6), (7, 13)]
-    """
-    return list(_offsets(words))
-
-
-def _offsets(words: Sequence[str]) -> Iterator[tuple[int, int]]:
-    start = 0
-    for word in words:
-        yield start, start + len(word)
-        start += len(word) + 1
-
-
-def entity_record(entity: Entity, text: str) -> dict[str, Any]:
-    """
-    An entity under the names that transformers' own pipeline uses, and its words.
-
-    Args:
-        entity ([`Entity`]):
-            The entity.
-        text (`str`):
-            The text that its characters count in.
-    """
-    return {
-        "entity_group": entity.type,
-        "score": entity.score,
-        "word": text[entity.start : entity.end],
-        "start": entity.start,
-        "end": entity.end,
-        "word_start": entity.word_start,
-        "word_end": entity.word_end,
-    }

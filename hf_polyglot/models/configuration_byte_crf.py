@@ -3,6 +3,7 @@
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .further_tasks import check_further_labels, without_absent_tasks
 from .languages import check_languages
 
 
@@ -45,6 +46,12 @@ class ByteCRFConfig(PreTrainedConfig):
         languages (`list[str]`, *optional*):
             Languages with transition scores of their own; sentences of any other take their mean. By default, one set
             of transition scores serves all.
+        further_labels (`dict[str, list[str]]`, *optional*):
+            Labels of further tasks, `"upos"` and `"feats"`, each of which has a head of its own, with a CRF if
+            `use_crf`.
+        loss_weights (`dict[str, float]`, *optional*):
+            Of several tasks, by `label_scheme` and the names in `further_labels`: what a label of the task counts in
+            the loss, 1 by default.
 
     Reference:
         Mueller, Andrews and Dredze (2020), section 4.1. https://aclanthology.org/2020.acl-main.720
@@ -66,6 +73,8 @@ class ByteCRFConfig(PreTrainedConfig):
     sentence_dropout: float | int = 0.3
     label_scheme: str = "IOB2"
     languages: list[str] | None = None
+    further_labels: dict[str, list[str]] | None = None
+    loss_weights: dict[str, float | int] | None = None
     pad_token_id: int | None = 0
 
     def validate_units(self):
@@ -76,6 +85,13 @@ class ByteCRFConfig(PreTrainedConfig):
         for name in ("embedding_dropout", "word_dropout", "sentence_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; expected a probability in [0, 1).")
+
+    def to_dict(self):
+        """The fields, as they are written."""
+        return without_absent_tasks(super().to_dict())
+
+    def validate_further_labels(self):
+        check_further_labels(self)
 
     def validate_languages(self):
         check_languages(self.languages, use_crf=self.use_crf)

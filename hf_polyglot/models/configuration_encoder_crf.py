@@ -4,6 +4,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
 from .encoder_configuration import encoder_configuration
+from .further_tasks import check_further_labels, without_absent_tasks
 from .languages import check_languages
 
 
@@ -37,6 +38,12 @@ class EncoderCRFConfig(PreTrainedConfig):
         languages (`list[str]`, *optional*):
             Languages with transition scores of their own; sentences of any other take their mean. By default, one set
             of transition scores serves all.
+        further_labels (`dict[str, list[str]]`, *optional*):
+            Labels of further tasks, `"upos"` and `"feats"`, each of which has a head of its own, with a CRF if
+            `use_crf`.
+        loss_weights (`dict[str, float]`, *optional*):
+            Of several tasks, by `label_scheme` and the names in `further_labels`: what a label of the task counts in
+            the loss, 1 by default.
 
     References:
         Mueller, Andrews and Dredze (2020), section 4.1. https://aclanthology.org/2020.acl-main.720
@@ -56,6 +63,8 @@ class EncoderCRFConfig(PreTrainedConfig):
     max_pieces: int = 510
     label_scheme: str = "IOB2"
     languages: list[str] | None = None
+    further_labels: dict[str, list[str]] | None = None
+    loss_weights: dict[str, float | int] | None = None
 
     def __post_init__(self, **kwargs):
         self.encoder_config = encoder_configuration(self.encoder_config)
@@ -76,6 +85,13 @@ class EncoderCRFConfig(PreTrainedConfig):
                 f"`num_concatenated_layers` is {self.num_concatenated_layers}; expected at most the {encoder_layers} "
                 "layers of the encoder."
             )
+
+    def to_dict(self):
+        """The fields, as they are written."""
+        return without_absent_tasks(super().to_dict())
+
+    def validate_further_labels(self):
+        check_further_labels(self)
 
     def validate_languages(self):
         check_languages(self.languages, use_crf=self.use_crf)

@@ -178,13 +178,27 @@ class LinearChainCRF(nn.Module):
         last_labels = labels.gather(1, last[:, None]).squeeze(1)
         return torch.where(mask[:, 0], score + start[sentence, labels[:, 0]] + end[sentence, last_labels], 0.0)
 
-    def log_partition(self, emissions: Tensor, mask: Tensor, language_ids: Tensor | None = None) -> Tensor:
-        """Log of the summed exponentiated scores of all paths, of shape `(batch,)`, in nats."""
+    def log_partition(
+        self, emissions: Tensor, mask: Tensor, language_ids: Tensor | None = None, temperature: float = 1.0
+    ) -> Tensor:
+        """
+        Log of the summed exponentiated scores of all paths, of shape `(batch,)`, in nats.
+
+        Args:
+            emissions (`Tensor` of shape `(batch, words, labels)`):
+                Unnormalised log-potentials.
+            mask (`BoolTensor` of shape `(batch, words)`):
+                True on real words.
+            language_ids (`LongTensor` of shape `(batch,)`, *optional*):
+                Language of each sentence.
+            temperature (`float`, *optional*, defaults to 1.0):
+                What all scores, those of transitions too, are divided by.
+        """
         self._check(emissions, mask)
-        implementation = self._implementation_for(emissions)
+        implementation = self._implementation_for(emissions) if temperature == 1 else "reference"
         if implementation != "reference":
             return self._closed_form(implementation, emissions, mask, language_ids)
-        return self._reference_log_partition(emissions, mask, language_ids)
+        return self._reference_log_partition(emissions, mask, language_ids, temperature)
 
     def marginals(self, emissions: Tensor, mask: Tensor, language_ids: Tensor | None = None) -> Tensor:
         """Posterior probability of each label at each word, of shape `(batch, words, labels)`; zero on padding."""
@@ -194,7 +208,37 @@ class LinearChainCRF(nn.Module):
             messages = self._messages(implementation, emissions, mask, language_ids)
             if messages.is_sound:
                 return messages.gradient
-        emissions, start, transition, end = self._potentials(emissions, language_ids)
+        return self._reference_label_scores(emissions, mask, language_ids).softmax(2) * mask[:, :, None]
+
+    def log_marginals(
+        self, emissions: Tensor, mask: Tensor, language_ids: Tensor | None = None, temperature: float = 1.0
+    ) -> Tensor:
+        """
+        Log of the posterior probability of each label at each word, to be differentiated.
+
+        Args:
+            emissions (`Tensor` of shape `(batch, words, labels)`):
+                Unnormalised log-potentials.
+            mask (`BoolTensor` of shape `(batch, words)`):
+                True on real words.
+            language_ids (`LongTensor` of shape `(batch,)`, *optional*):
+                Language of each sentence.
+            temperature (`float`, *optional*, defaults to 1.0):
+                What all scores, those of transitions too, are divided by: the higher, the closer the posterior is to
+                one in which all paths are alike.
+
+        Returns:
+            `Tensor` of shape `(batch, words, labels)`; what stands on padding is not defined. Where the label scheme
+            forbids a label, about `FORBIDDEN` over the temperature.
+        """
+        self._check(emissions, mask)
+        return self._reference_label_scores(emissions, mask, language_ids, temperature).log_softmax(2)
+
+    def _reference_label_scores(
+        self, emissions: Tensor, mask: Tensor, language_ids: Tensor | None, temperature: float = 1.0
+    ) -> Tensor:
+        """Log-sums of all paths through each label of each word, `(batch, words, labels)`."""
+        emissions, start, transition, end = self._potentials(emissions, language_ids, temperature)
         forwards = torch.stack(self._forward_messages(emissions, mask, start, transition), 1)
         backward = end  # (batch, labels)
         backwards = [backward]
@@ -204,8 +248,7 @@ class LinearChainCRF(nn.Module):
             paths = transition + (emission + backward)[:, None, :]  # (batch, from, to)
             backward = torch.where(is_word[:, None], paths.logsumexp(2), end)
             backwards.append(backward)
-        log_marginals = forwards + torch.stack(backwards[::-1], 1)  # (batch, words, labels), up to log Z
-        return log_marginals.softmax(2) * mask[:, :, None]
+        return forwards + torch.stack(backwards[::-1], 1)  # (batch, words, labels)
 
     def sample(
         self,
@@ -287,6 +330,54 @@ class LinearChainCRF(nn.Module):
             path.append(label)
         return torch.stack(path[::-1], 1).masked_fill(~mask, PADDING_LABEL)
 
+    def n_best(
+        self, emissions: Tensor, mask: Tensor, num_paths: int, language_ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """
+        The most probable paths of each sentence, best first, and their unnormalised log-scores (Viterbi).
+
+        Args:
+            emissions (`Tensor` of shape `(batch, words, labels)`):
+                Unnormalised log-potentials.
+            mask (`BoolTensor` of shape `(batch, words)`):
+                True on real words.
+            num_paths (`int`):
+                How many of them.
+            language_ids (`LongTensor` of shape `(batch,)`, *optional*):
+                Language of each sentence.
+
+        Returns:
+            `LongTensor` of shape `(batch, paths, words)`, -100 on padding, and `Tensor` of shape `(batch, paths)`. Of
+            a sentence with fewer paths, the scores of those that there are not are minus infinity.
+
+        Raises:
+            ValueError: if `num_paths` is below 1.
+
+        Reference:
+            Seshadri and Sundberg (1994), the parallel algorithm. https://doi.org/10.1109/26.275290
+        """
+        self._check(emissions, mask)
+        if num_paths < 1:
+            raise ValueError(f"`num_paths` is {num_paths}; expected at least 1. Use `decode` for the best path alone.")
+        emissions, start, transition, end = self._potentials(emissions, language_ids)
+        # The best paths that end in each label; of a single word there is one, the others are none.
+        best = nn.functional.pad((start + emissions[:, 0])[:, :, None], (0, num_paths - 1), value=-torch.inf)
+        stay = torch.arange(best[0].numel(), device=best.device).view(best.shape[1:])  # (labels, paths)
+        origins = []
+        for emission, is_word in zip(emissions[:, 1:].unbind(1), mask[:, 1:].unbind(1), strict=True):
+            extended = (best[:, :, :, None] + transition[:, :, None, :]).flatten(1, 2)  # (batch, from * paths, to)
+            scores, origin = extended.topk(num_paths, 1)  # (batch, paths, to)
+            goes_on = is_word[:, None, None]
+            best = torch.where(goes_on, scores.mT + emission[:, :, None], best)
+            origins.append(torch.where(goes_on, origin.mT, stay))
+        scores, place = (best + end[:, :, None]).flatten(1).topk(num_paths, 1)  # (batch, paths)
+        places = [place]
+        for origin in reversed(origins):
+            place = origin.flatten(1).gather(1, place)
+            places.append(place)
+        paths = torch.stack(places[::-1], 2) // num_paths
+        return paths.masked_fill(~mask[:, None], PADDING_LABEL), scores
+
     def _forward_messages(self, emissions: Tensor, mask: Tensor, start: Tensor, transition: Tensor) -> list[Tensor]:
         """Log-sums of all paths that end in each label, one `(batch, labels)` for each position."""
         forward = start + emissions[:, 0]  # (batch, labels)
@@ -297,9 +388,11 @@ class LinearChainCRF(nn.Module):
             forwards.append(forward)
         return forwards
 
-    def _reference_log_partition(self, emissions: Tensor, mask: Tensor, language_ids: Tensor | None) -> Tensor:
+    def _reference_log_partition(
+        self, emissions: Tensor, mask: Tensor, language_ids: Tensor | None, temperature: float = 1.0
+    ) -> Tensor:
         """The log-partition as autograd differentiates it."""
-        emissions, start, transition, end = self._potentials(emissions, language_ids)
+        emissions, start, transition, end = self._potentials(emissions, language_ids, temperature)
         *_, forward = self._forward_messages(emissions, mask, start, transition)
         return torch.where(mask[:, 0], (forward + end).logsumexp(1), 0.0)
 
@@ -356,16 +449,22 @@ class LinearChainCRF(nn.Module):
             )
         return self.implementation
 
-    def _potentials(self, emissions: Tensor, language_ids: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Emissions, and each sentence's constrained start, transition and end scores; float32 at least."""
+    def _potentials(
+        self, emissions: Tensor, language_ids: Tensor | None, temperature: float = 1.0
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """
+        Emissions, and each sentence's constrained start, transition and end scores, over the temperature; float32 at
+        least.
+        """
         tables = self._tables(emissions, language_ids)
         ids = tables.language_ids
 
         def of_sentences(table: Tensor) -> Tensor:
+            table = table if temperature == 1 else table / temperature
             return table.expand(len(emissions), *table.shape[1:]) if ids is None else table[ids]
 
         return (
-            emissions.to(tables.start.dtype),
+            emissions.to(tables.start.dtype) / temperature,
             of_sentences(tables.start),  # (batch, labels)
             of_sentences(tables.transition),  # (batch, from, to)
             of_sentences(tables.end),  # (batch, labels)

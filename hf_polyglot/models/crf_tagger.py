@@ -15,26 +15,68 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from .crf import LinearChainCRF
-from .label_scheme import PADDING_LABEL, labels_of, legal_transitions
+from .label_scheme import PADDING_LABEL, labels_by_scheme, labels_of, legal_transitions
 
 
 @dataclass
 class CRFTaggerOutput(TokenClassifierOutput):
     """
-    Output of a tagger with a CRF: `loss` in nats per word; `logits` are emission scores, to be read with `decode`.
+    Output of a tagger with a CRF: `loss` in nats per label; `logits` are emission scores, to be read with `decode`.
 
     Args:
         language_ids (`LongTensor` of shape `(batch,)`, *optional*):
             Language of each sentence, whose transition scores decoding uses.
+        further_logits (`tuple[Tensor, ...]`, *optional*):
+            Emission scores of each further task, in the order of `labels_by_scheme`.
     """
 
     language_ids: Tensor | None = None
+    further_logits: tuple[Tensor, ...] | None = None
+
+
+class TaskHead(nn.Module):
+    """
+    What a further task adds to a tagger: emission scores, and a CRF if the model has one.
+
+    Args:
+        width (`int`):
+            Features of a word's vector.
+        labels (`Sequence[str]`):
+            Of the task.
+        scheme (`str`):
+            Their scheme.
+        config (`PreTrainedConfig`):
+            Of the model.
+    """
+
+    def __init__(self, width: int, labels: Sequence[str], scheme: str, config):
+        super().__init__()
+        self.classifier = nn.Linear(width, len(labels))
+        if config.use_crf:
+            self.crf = new_crf(labels, scheme, config.languages)
+
+
+def new_crf(labels: Sequence[str], scheme: str, languages: Sequence[str] | None) -> LinearChainCRF:
+    """
+    A CRF over labels; transitions that their scheme forbids have probability 0.
+
+    Args:
+        labels (`Sequence[str]`):
+            The tag of each label id.
+        scheme (`str`):
+            Their scheme.
+        languages (`Sequence[str]`, *optional*):
+            Languages with transition scores of their own.
+    """
+    num_languages = None if languages is None else len(languages)
+    return LinearChainCRF(len(labels), legal_transitions(labels, scheme), num_languages)
 
 
 class CRFTagger:
     """
     A `PreTrainedModel` with this beside it has the CRF `crf` over the words that its emission scores belong to, unless
-    `use_crf` of its configuration is False.
+    `use_crf` of its configuration is False. If that has `further_labels`, there are `further_heads` with a classifier
+    and a CRF each, and labels have an axis of tasks: `(batch, words, tasks)`, -100 where a task has no label.
     """
 
     crf: LinearChainCRF
@@ -52,9 +94,26 @@ class CRFTagger:
             config (`PreTrainedConfig`):
                 With `id2label`, `label_scheme` and `languages`.
         """
-        labels = labels_of(config)
-        num_languages = None if config.languages is None else len(config.languages)
-        return LinearChainCRF(config.num_labels, legal_transitions(labels, config.label_scheme), num_languages)
+        return new_crf(labels_of(config), config.label_scheme, config.languages)
+
+    @staticmethod
+    def further_heads_of(config, width: int) -> nn.ModuleDict:
+        """
+        The heads of the further tasks of a model with this configuration.
+
+        Args:
+            config (`PreTrainedConfig`):
+                With `further_labels`.
+            width (`int`):
+                Features of a word's vector.
+        """
+        _, *further = labels_by_scheme(config).items()
+        return nn.ModuleDict({scheme: TaskHead(width, labels, scheme, config) for scheme, labels in further})
+
+    def further_logits(self, words: Tensor) -> tuple[Tensor, ...] | None:
+        """Emission scores of each further task, from the vectors of the words; None if there is no further task."""
+        heads = getattr(self, "further_heads", None)
+        return None if heads is None else tuple(head.classifier(words) for head in heads.values())
 
     def crf_output(
         self,
@@ -63,11 +122,15 @@ class CRFTagger:
         labels: Tensor | None,
         language_ids: Tensor | None,
         num_items_in_batch: Tensor | int | None,
+        further_logits: tuple[Tensor, ...] | None = None,
         **others,
     ) -> CRFTaggerOutput:
         """
         The output of `forward`, with the negative log-likelihood in nats per word (without CRF, the cross-entropy) as
         loss if there are labels.
+
+        Of several tasks, the losses of all labels of all tasks are added up, each times the weight of its task, and
+        divided by the number of labels.
 
         Args:
             emissions (`Tensor` of shape `(batch, words, labels)`):
@@ -75,34 +138,139 @@ class CRFTagger:
             mask (`BoolTensor` of shape `(batch, words)`):
                 True on real words.
             labels (`LongTensor` of shape `(batch, words)`, *optional*):
-                Label ids.
+                Label ids; of several tasks `(batch, words, tasks)`.
             language_ids (`LongTensor` of shape `(batch,)`, *optional*):
                 Language of each sentence, -1 for one that is unknown.
             num_items_in_batch (`int` or `Tensor` of shape `()`, *optional*):
-                Words that the loss is averaged over, defaults to those of this batch.
+                Labels that the loss is averaged over, defaults to those of this batch.
+            further_logits (`tuple[Tensor, ...]`, *optional*):
+                Emission scores of further tasks.
             others:
                 Further fields of the output.
         """
         loss = None
-        if labels is not None:
-            if self._has_crf:
-                total = -self.crf.log_likelihood(emissions, labels, mask, language_ids).sum()
-            else:
-                total = nn.functional.cross_entropy(emissions.float().mT, labels, reduction="sum")
+        if labels is not None and further_logits is None:
+            total = self._total_loss(self._crf_of_task(None), emissions, labels, mask, language_ids)
             loss = total / (mask.sum() if num_items_in_batch is None else num_items_in_batch)
-        return CRFTaggerOutput(loss=loss, logits=emissions, language_ids=language_ids, **others)
+        elif labels is not None:
+            total = self._total_of_tasks((emissions, *further_logits), labels, language_ids)  # type: ignore[misc]
+            is_label = labels != PADDING_LABEL
+            loss = total / (is_label.sum() if num_items_in_batch is None else num_items_in_batch)
+        return CRFTaggerOutput(
+            loss=loss, logits=emissions, language_ids=language_ids, further_logits=further_logits, **others
+        )
 
-    def decode(self, outputs: CRFTaggerOutput, mask: Tensor) -> Tensor:
-        """Label ids of the most probable path, or without CRF of each word; `(batch, words)`, -100 on padding."""
-        if not self._has_crf:
-            return outputs.logits.argmax(2).masked_fill(~mask, PADDING_LABEL)
-        return self.crf.decode(outputs.logits, mask, outputs.language_ids)
+    def _total_loss(
+        self,
+        crf: LinearChainCRF | None,
+        emissions: Tensor,
+        labels: Tensor,
+        mask: Tensor,
+        language_ids: Tensor | None,
+    ) -> Tensor:
+        """Loss of one task, summed over its labels."""
+        if crf is None:
+            return nn.functional.cross_entropy(emissions.float().mT, labels, reduction="sum")
+        return -crf.log_likelihood(emissions, labels, mask, language_ids).sum()
 
-    def label_probabilities(self, outputs: CRFTaggerOutput, mask: Tensor) -> Tensor:
-        """Posterior probability of each label at each word, `(batch, words, labels)`; zero on padding."""
+    def _total_of_tasks(self, emissions: Sequence[Tensor], labels: Tensor, language_ids: Tensor | None) -> Tensor:
+        """
+        Weighted loss of all tasks, summed over all labels `(batch, words, tasks)`.
+
+        Raises:
+            ValueError: if there are labels for more or fewer tasks.
+        """
+        config = self.config  # type: ignore[attr-defined]
+        schemes = list(labels_by_scheme(config))
+        if labels.shape[2:] != (len(schemes),):
+            raise ValueError(
+                f"`labels` has shape {tuple(labels.shape)}; expected (batch, words, {len(schemes)}), one label for "
+                f"each of {', '.join(schemes)}. Let `collator_for` make the batch."
+            )
+        weights = config.loss_weights or {}
+        total = emissions[0].new_zeros(())
+        for scheme, of_task, own_labels in zip(schemes, emissions, labels.unbind(2), strict=True):
+            crf = self._crf_of_task(scheme)
+            own_languages, mask = language_ids, own_labels != PADDING_LABEL  # (batch, words)
+            if crf is not None:
+                # Sentences without this task: a CRF has nothing to say of no word.
+                has_task = mask.any(1)
+                of_task, own_labels, mask = of_task[has_task], own_labels[has_task], mask[has_task]
+                own_languages = None if language_ids is None else language_ids[has_task]
+                if not len(mask):
+                    continue
+            total = total + weights.get(scheme, 1.0) * self._total_loss(crf, of_task, own_labels, mask, own_languages)
+        return total
+
+    def _crf_of_task(self, scheme: str | None) -> LinearChainCRF | None:
+        """The CRF of a task, by default the first; None if the model has none."""
         if not self._has_crf:
-            return outputs.logits.float().softmax(2).masked_fill(~mask[:, :, None], 0.0)
-        return self.crf.marginals(outputs.logits, mask, outputs.language_ids)
+            return None
+        is_first = scheme in (None, self.config.label_scheme)  # type: ignore[attr-defined]
+        return self.crf if is_first else self.further_heads[scheme].crf  # type: ignore[attr-defined]
+
+    def _logits_of_task(self, outputs: CRFTaggerOutput, scheme: str | None) -> Tensor:
+        """
+        Emission scores of a task, by default the first.
+
+        Raises:
+            ValueError: if the model has no such task.
+        """
+        schemes = list(labels_by_scheme(self.config))  # type: ignore[attr-defined]
+        if scheme is not None and scheme not in schemes:
+            raise ValueError(f"`scheme` is {scheme!r}; the model has heads for {', '.join(schemes)}. Name one.")
+        index = 0 if scheme is None else schemes.index(scheme)
+        return outputs.logits if index == 0 else outputs.further_logits[index - 1]  # type: ignore[index]
+
+    def decode(self, outputs: CRFTaggerOutput, mask: Tensor, scheme: str | None = None) -> Tensor:
+        """
+        Label ids of the most probable path, or without CRF of each word; `(batch, words)`, -100 on padding.
+
+        Args:
+            outputs ([`CRFTaggerOutput`]):
+                Of `forward`.
+            mask (`BoolTensor` of shape `(batch, words)`):
+                True on real words.
+            scheme (`str`, *optional*):
+                Which task, of several: `label_scheme` or a name in `further_labels`. Defaults to the first.
+        """
+        logits, crf = self._logits_of_task(outputs, scheme), self._crf_of_task(scheme)
+        if crf is None:
+            return logits.argmax(2).masked_fill(~mask, PADDING_LABEL)
+        return crf.decode(logits, mask, outputs.language_ids)
+
+    def label_probabilities(self, outputs: CRFTaggerOutput, mask: Tensor, scheme: str | None = None) -> Tensor:
+        """
+        Posterior probability of each label at each word, `(batch, words, labels)`; zero on padding.
+
+        Args:
+            outputs ([`CRFTaggerOutput`]):
+                Of `forward`.
+            mask (`BoolTensor` of shape `(batch, words)`):
+                True on real words.
+            scheme (`str`, *optional*):
+                Which task, of several. Defaults to the first.
+        """
+        logits, crf = self._logits_of_task(outputs, scheme), self._crf_of_task(scheme)
+        if crf is None:
+            return logits.float().softmax(2).masked_fill(~mask[:, :, None], 0.0)
+        return crf.marginals(logits, mask, outputs.language_ids)
+
+    def label_log_probabilities(self, outputs: CRFTaggerOutput, mask: Tensor, temperature: float = 1.0) -> Tensor:
+        """
+        Log of the posterior probability of each label at each word, `(batch, words, labels)`, to be differentiated.
+
+        Args:
+            outputs ([`CRFTaggerOutput`]):
+                Of this model.
+            mask (`BoolTensor` of shape `(batch, words)`):
+                True on real words; what stands on padding is not defined.
+            temperature (`float`, *optional*, defaults to 1.0):
+                What all scores are divided by.
+        """
+        if not self._has_crf:
+            return (outputs.logits.float() / temperature).log_softmax(2)
+        return self.crf.log_marginals(outputs.logits, mask, outputs.language_ids, temperature)
 
     def add_languages(self, languages: Sequence[str]) -> None:
         """
@@ -127,5 +295,7 @@ class CRFTagger:
                 f"`languages` is {list(languages)}; expected languages that are new, each once. The model knows "
                 f"{', '.join(config.languages)}."
             )
-        self.crf.add_languages(len(languages))
+        for module in self.modules():  # type: ignore[attr-defined]
+            if isinstance(module, LinearChainCRF):
+                module.add_languages(len(languages))
         config.languages = known

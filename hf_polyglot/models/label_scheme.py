@@ -269,6 +269,19 @@ def labels_of(config: Any) -> list[str]:
     return [config.id2label[index] for index in range(config.num_labels)]
 
 
+def labels_by_scheme(config: Any) -> dict[str, list[str]]:
+    """
+    The labels of each task of a model, under the scheme that tells the task: first its own, then `further_labels`.
+
+    Args:
+        config (`PreTrainedConfig`):
+            Its configuration.
+    """
+    # By the order of `WORD_CLASSES`: config.json sorts its keys.
+    further = getattr(config, "further_labels", None) or {}
+    return {config.label_scheme: labels_of(config)} | {name: further[name] for name in WORD_CLASSES if name in further}
+
+
 def types_of_labels(labels: Iterable[str], scheme: str) -> list[str]:
     """
     Entity types of these labels, each once, in order of appearance.

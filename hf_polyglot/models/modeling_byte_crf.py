@@ -31,7 +31,7 @@ class ByteCRFPreTrainedModel(PreTrainedModel):
     base_model_prefix = "byte_crf"
     main_input_name = "input_ids"
     input_form = "spelled_words"
-    _keep_in_fp32_modules_strict = {r"^crf\."}
+    _keep_in_fp32_modules_strict = {r"^crf\.", r"^further_heads\.\w+\.crf\."}
 
     def _init_weights(self, module):
         if isinstance(module, LinearChainCRF):
@@ -132,6 +132,8 @@ class ByteCRFForTokenClassification(CRFTagger, ByteCRFPreTrainedModel):
         self.classifier = nn.Linear(2 * config.hidden_size, config.num_labels)
         if config.use_crf:
             self.crf = self.crf_of(config)
+        if config.further_labels:
+            self.further_heads = self.further_heads_of(config, 2 * config.hidden_size)
         self.post_init()
 
     def forward(
@@ -152,7 +154,7 @@ class ByteCRFForTokenClassification(CRFTagger, ByteCRFPreTrainedModel):
             word_indices (`LongTensor` of shape `(batch, words)`):
                 Row of `input_ids` that spells each word, -1 on padding.
             labels (`LongTensor` of shape `(batch, words)`, *optional*):
-                Label ids, -100 on padding.
+                Label ids, -100 on padding; of several tasks `(batch, words, tasks)`.
             language_ids (`LongTensor` of shape `(batch,)`, *optional*):
                 Index of each sentence's language in `config.languages`, -1 if it is not there. Read only by a model
                 with such languages, which takes all as unknown by default.
@@ -166,9 +168,11 @@ class ByteCRFForTokenClassification(CRFTagger, ByteCRFPreTrainedModel):
             cross-entropy; `logits` are emission scores of shape `(batch, words, labels)`, to be read with `decode`.
         """
         states = self.byte_crf(input_ids, word_indices).last_hidden_state
-        emissions = self.classifier(self.sentence_dropout(states))  # (batch, words, labels)
+        words = self.sentence_dropout(states)  # (batch, words, 2 * hidden)
+        emissions = self.classifier(words)  # (batch, words, labels)
 
-        return self.crf_output(emissions, word_indices >= 0, labels, language_ids, num_items_in_batch)
+        mask, further_logits = word_indices >= 0, self.further_logits(words)
+        return self.crf_output(emissions, mask, labels, language_ids, num_items_in_batch, further_logits)
 
 
 def _rows_of_like_length(input_ids: Tensor, padding: int) -> list[Tensor]:

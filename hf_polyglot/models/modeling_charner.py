@@ -17,9 +17,10 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, TokenClassifierOutput
 
 from .configuration_charner import CharNERConfig
+from .input_rows import NO_WORD
 from .label_scheme import PADDING_LABEL, labels_of
 from .recurrent import BiLSTM, initialise_for_lstm
-from .tokenization_bytes import NO_WORD, SpellingTokenizer
+from .tokenization_bytes import SpellingTokenizer
 from .unit_agreement import new_agreement, owning_words
 
 
@@ -167,6 +168,23 @@ class CharNERForTokenClassification(CharNERPreTrainedModel):
     def label_probabilities(self, outputs: TokenClassifierOutput, mask: Tensor) -> Tensor:
         """Posterior probability of each label at each word, `(batch, words, labels)`; zero on padding."""
         return self.agreement.label_probabilities(outputs.logits, outputs.unit_words, mask)
+
+    def label_log_probabilities(
+        self, outputs: TokenClassifierOutput, mask: Tensor, temperature: float = 1.0
+    ) -> Tensor:
+        """
+        Log of the posterior probability of each label at each word, `(batch, words, labels)`.
+
+        Args:
+            outputs (`TokenClassifierOutput`):
+                Of this model.
+            mask (`BoolTensor` of shape `(batch, words)`):
+                True on real words; what stands on padding is not defined.
+            temperature (`float`, *optional*, defaults to 1.0):
+                What the scores of units are divided by.
+        """
+        probabilities = self.agreement.label_probabilities(outputs.logits / temperature, outputs.unit_words, mask)
+        return probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log()
 
 
 def _share_of_word(unit_words: Tensor) -> Tensor:

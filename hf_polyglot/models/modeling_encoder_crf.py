@@ -23,7 +23,7 @@ class EncoderCRFPreTrainedModel(PieceEncoderPreTrainedModel):
     """What the encoder alone and the tagger share."""
 
     config_class = EncoderCRFConfig
-    _keep_in_fp32_modules_strict = {r"^crf\."}
+    _keep_in_fp32_modules_strict = {r"^crf\.", r"^further_heads\.\w+\.crf\."}
 
     def _init_weights(self, module):
         if isinstance(module, LinearChainCRF):
@@ -65,6 +65,10 @@ class EncoderCRFForTokenClassification(CRFTagger, EncoderCRFPreTrainedModel):
         self.classifier = nn.Linear(width, config.num_labels)
         if config.use_crf:
             self.crf = self.crf_of(config)
+        if config.further_labels:
+            self.further_heads = self.further_heads_of(config, width)
+        # Without a BiLSTM or a CRF over words, a piece is labelled by itself.
+        self.classifies_pieces = config.num_hidden_layers == 0 and not config.use_crf
         self.post_init()
 
     def forward(
@@ -88,7 +92,7 @@ class EncoderCRFForTokenClassification(CRFTagger, EncoderCRFPreTrainedModel):
             attention_mask (`LongTensor` of shape `(windows, pieces)`, *optional*):
                 1 on real pieces.
             labels (`LongTensor` of shape `(batch, words)`, *optional*):
-                Label ids, -100 on padding.
+                Label ids, -100 on padding; of several tasks `(batch, words, tasks)`.
             language_ids (`LongTensor` of shape `(batch,)`, *optional*):
                 Index of each sentence's language in `config.languages`, -1 if it is not there. Read only by a model
                 with such languages, which takes all as unknown by default.
@@ -103,7 +107,8 @@ class EncoderCRFForTokenClassification(CRFTagger, EncoderCRFPreTrainedModel):
         """
         mask = word_positions >= 0
         num_layers = self.config.num_concatenated_layers
-        kwargs["output_hidden_states"] = num_layers > 1
+        is_asked = bool(kwargs.get("output_hidden_states"))
+        kwargs["output_hidden_states"] = is_asked or num_layers > 1
         outputs = encode_by_length(self.encoder, input_ids, attention_mask, **kwargs)
         # The last layer is taken from the output itself: some encoders normalise it once more.
         earlier = outputs.hidden_states[-num_layers:-1] if num_layers > 1 else ()
@@ -115,7 +120,16 @@ class EncoderCRFForTokenClassification(CRFTagger, EncoderCRFPreTrainedModel):
         if self.config.num_hidden_layers > 0:
             words = self.sentence_dropout(self.reading(words, mask))  # (batch, words, 2 * hidden)
         scores = self.classifier(words)  # (batch, words, labels)
-        return self.crf_output(scores, mask, labels, language_ids, num_items_in_batch)
+        return self.crf_output(
+            scores,
+            mask,
+            labels,
+            language_ids,
+            num_items_in_batch,
+            hidden_states=outputs.hidden_states if is_asked else None,
+            attentions=getattr(outputs, "attentions", None),
+            further_logits=self.further_logits(words),
+        )
 
 
 EncoderCRFModel.register_for_auto_class("AutoModel")

@@ -27,6 +27,7 @@ class PieceEncoderPreTrainedModel(PreTrainedModel):
     base_model_prefix = "encoder"
     main_input_name = "input_ids"
     input_form = "pieces"
+    classifies_pieces = True
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True

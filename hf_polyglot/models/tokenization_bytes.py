@@ -8,10 +8,9 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-PADDING, UNKNOWN = "<pad>", "<unk>"
+from .input_rows import check_text, distinct_words, sentence_rows, shortened, word_rows
 
-# What stands in `unit_words` for a unit that belongs to no word: padding, and the space between two words.
-NO_WORD, SPACE = -1, -2
+PADDING, UNKNOWN = "<pad>", "<unk>"
 
 
 def byte_symbols() -> list[str]:
@@ -114,14 +113,10 @@ class SpellingTokenizer(PreTrainedTokenizerFast):
             `word_indices` of shape `(batch, words)`, the row of each word, -1 on padding.
         """
         spelled = self._spell(sentences, max_units_per_word)
-        order = sorted(spelled, key=lambda word: -len(spelled[word]))
-        row = {word: position for position, word in enumerate(order)}
-
-        rows = [torch.tensor(spelled[word]) for word in order] or [torch.zeros(1, dtype=torch.long)]
-        indices = [torch.tensor([row[word] for word in sentence], dtype=torch.long) for sentence in sentences]
+        units, indices = word_rows(spelled, sentences, self.pad_token_id)
         return {
-            "input_ids": torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=self.pad_token_id),
-            "word_indices": torch.nn.utils.rnn.pad_sequence(indices, batch_first=True, padding_value=-1),
+            "input_ids": torch.tensor(units),
+            "word_indices": torch.tensor(indices, dtype=torch.long),
         }
 
     def encode_sentences(
@@ -156,28 +151,14 @@ class SpellingTokenizer(PreTrainedTokenizerFast):
                 "The space between words is not in the vocabulary of this tokenizer. Make it of sentences, with "
                 "`SpellingTokenizer.of_characters(' '.join(words) for words in sentences)`."
             )
-        units: list[list[int]] = []
-        owners: list[list[int]] = []
-        for words in sentences:
-            # A space before each word, of which the first is cut off.
-            units.append([unit for word in words for unit in (space, *spelled[word])][1:])
-            owners.append(
-                [owner for index, word in enumerate(words) for owner in (SPACE, *[index] * len(spelled[word]))][1:]
-            )
-        width = max(1, *map(len, units))
-        return {
-            "input_ids": torch.tensor([row + [self.pad_token_id] * (width - len(row)) for row in units]),
-            "unit_words": torch.tensor([row + [NO_WORD] * (width - len(row)) for row in owners]),
-        }
+        units, owners = sentence_rows(spelled, sentences, space, self.pad_token_id)
+        return {"input_ids": torch.tensor(units), "unit_words": torch.tensor(owners)}
 
     def _spell(self, sentences: Sequence[Sequence[str]], max_units_per_word: int | None) -> dict[str, list[int]]:
         """Units of each distinct word, in order of appearance."""
-        distinct = list(dict.fromkeys(word for sentence in sentences for word in sentence))
-        check_words(distinct)
+        distinct = distinct_words(sentences)
         spelled = self(distinct, add_special_tokens=False)["input_ids"] if distinct else []
-        if max_units_per_word is not None:
-            spelled = [_shorten(units, max_units_per_word) for units in spelled]
-        return dict(zip(distinct, spelled, strict=True))
+        return {word: shortened(units, max_units_per_word) for word, units in zip(distinct, spelled, strict=True)}
 
 
 def _strings(given) -> Iterable[str]:
@@ -187,50 +168,6 @@ def _strings(given) -> Iterable[str]:
     elif isinstance(given, (list, tuple)):
         for part in given:
             yield from _strings(part)
-
-
-def check_text(text: str) -> None:
-    """
-    Refuse text that has no UTF-8 bytes.
-
-    Args:
-        text (`str`):
-            A word or a text.
-
-    Raises:
-        ValueError: if it has a lone surrogate.
-    """
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            f"Character {error.start} of {text[:40]!r} is the lone surrogate U+{ord(text[error.start]):04X}, which is "
-            "not text and has no UTF-8 bytes. Decode the source with its true encoding, or replace it with U+FFFD."
-        ) from None
-
-
-def check_words(words: Iterable[str]) -> None:
-    """
-    Refuse what is no word.
-
-    Args:
-        words (`Iterable[str]`):
-            Words of one sentence or of many.
-
-    Raises:
-        ValueError: if one is empty or has a lone surrogate.
-    """
-    for word in words:
-        if not word:
-            raise ValueError("A word is the empty string; a word must have a character. Leave it out, with its label.")
-        check_text(word)
-
-
-def _shorten(units: list[int], limit: int) -> list[int]:
-    if len(units) <= limit:
-        return units
-    head = (limit + 1) // 2
-    return units[:head] + units[len(units) - (limit - head) :]
 
 
 SpellingTokenizer.register_for_auto_class("AutoTokenizer")

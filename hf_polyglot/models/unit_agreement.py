@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from .crf import LinearChainCRF
+from .input_rows import NO_WORD, SPACE
 from .label_scheme import (
     PADDING_LABEL,
     WORD_CLASSES,
@@ -38,7 +39,6 @@ from .label_scheme import (
     split_tag,
     types_of_labels,
 )
-from .tokenization_bytes import NO_WORD, SPACE
 
 
 class UnitAgreement:

@@ -14,16 +14,16 @@ from tokenizers.pre_tokenizers import ByteLevel
 from torch import Tensor
 from transformers import AutoTokenizer, BatchEncoding, PreTrainedTokenizerFast
 
-from .tokenization_bytes import check_words
+from .input_rows import check_words, piece_rows
 
 
-def encode_pieces(tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int) -> dict[str, Tensor]:
+def encode_pieces(
+    tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int, *, every_piece: bool = False
+) -> dict[str, Tensor]:
     """
     Pieces of the sentences, with the position of the first piece of every word.
 
-    No word is lost: one that the tokenizer maps to nothing gets the unknown piece, and a sentence of more than
-    `max_pieces` pieces is read in windows that overlap by half; each of its words counts in the window where it is
-    farthest from an edge.
+    No word is lost, and long sentences are read in windows, see `piece_rows`.
 
     Args:
         tokenizer (`PreTrainedTokenizerFast`):
@@ -32,6 +32,8 @@ def encode_pieces(tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int
             The words of each sentence.
         max_pieces (`int`):
             Pieces that the encoder reads at most, special ones included.
+        every_piece (`bool`, *optional*, defaults to `False`):
+            True takes each piece for a word, so that `word_positions` has all of them.
 
     Returns:
         `input_ids` and `attention_mask` of shape `(windows, pieces)`, and `word_positions` of shape `(batch,
@@ -46,40 +48,30 @@ def encode_pieces(tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int
             f"{type(tokenizer).__name__} is not a fast tokenizer, so it does not say which piece belongs to which "
             "word. Load the model's tokenizer.json with `AutoTokenizer`."
         )
-    before, after = _special_pieces(tokenizer)
-    room = max_pieces - len(before) - len(after)
-    if room < 2:
-        raise ValueError(
-            f"`max_pieces` is {max_pieces}, of which {len(before) + len(after)} are special pieces; expected room for "
-            "two pieces at least. Raise `max_pieces`."
-        )
     for words in sentences:
         check_words(words)
-    rows: list[list[int]] = []
-    places: list[list[tuple[int, int]]] = []  # (window, piece) of each word's first piece, for each sentence
-    for pieces, firsts in _pieces_and_first_pieces(tokenizer, sentences):
-        starts = _window_starts(len(pieces), room)
-        windows = [_most_central(first, starts, room, len(pieces)) for first in firsts]
-        places.append([
-            (len(rows) + window, len(before) + first - starts[window])
-            for first, window in zip(firsts, windows, strict=True)
-        ])
-        rows.extend([*before, *pieces[start : start + room], *after] for start in starts)
-
     padding = tokenizer.pad_token_id
     if padding is None:
         raise ValueError(
             "The tokenizer has no padding piece. Set `tokenizer.pad_token`, for example to its end piece."
         )
-    width = max(map(len, rows))
+    before, after = special_pieces(tokenizer)
+    encoded = _input_ids(tokenizer, [list(words) for words in sentences])
+    input_ids, attention_mask, word_positions = piece_rows(
+        encoded["input_ids"],
+        [encoded.word_ids(sentence) for sentence in range(len(sentences))],
+        [len(words) for words in sentences],
+        max_pieces=max_pieces,
+        before=before,
+        after=after,
+        padding=padding,
+        unknown=tokenizer.unk_token_id,
+        every_piece=every_piece,
+    )
     return {
-        "input_ids": torch.tensor([row + [padding] * (width - len(row)) for row in rows]),
-        "attention_mask": torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows]),
-        "word_positions": torch.nn.utils.rnn.pad_sequence(
-            [torch.tensor([row * width + place for row, place in words], dtype=torch.long) for words in places],
-            batch_first=True,
-            padding_value=-1,
-        ),
+        "input_ids": torch.tensor(input_ids),
+        "attention_mask": torch.tensor(attention_mask),
+        "word_positions": torch.tensor(word_positions, dtype=torch.long),
     }
 
 
@@ -123,21 +115,6 @@ def load_piece_tokenizer(name: str, **options) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def _pieces_and_first_pieces(tokenizer, sentences: Sequence[Sequence[str]]) -> list[tuple[list[int], list[int]]]:
-    """For each sentence, its pieces without special ones, and the index of each word's first piece."""
-    encoded = _input_ids(tokenizer, [list(words) for words in sentences])
-    outcome = []
-    for sentence, words in enumerate(sentences):
-        pieces: list[int] = []
-        firsts: list[int] = []
-        for piece, word in zip(encoded["input_ids"][sentence], encoded.word_ids(sentence), strict=True):
-            _open_words(pieces, firsts, word, tokenizer.unk_token_id)
-            pieces.append(piece)
-        _open_words(pieces, firsts, len(words), tokenizer.unk_token_id, only_skipped=True)
-        outcome.append((pieces, firsts))
-    return outcome
-
-
 def _input_ids(tokenizer, sentences: list[list[str]]) -> BatchEncoding:
     return tokenizer(
         sentences, is_split_into_words=True, add_special_tokens=False, truncation=False, padding=False,
@@ -145,37 +122,14 @@ def _input_ids(tokenizer, sentences: list[list[str]]) -> BatchEncoding:
     )  # fmt: skip
 
 
-def _open_words(pieces: list[int], firsts: list[int], word: int, unknown: int, only_skipped: bool = False) -> None:
-    """Note where `word` begins, if here, and give every word skipped before it the unknown piece."""
-    while len(firsts) < word:
-        firsts.append(len(pieces))
-        pieces.append(unknown)
-    if not only_skipped and len(firsts) == word:
-        firsts.append(len(pieces))
+def special_pieces(tokenizer) -> tuple[list[int], list[int]]:
+    """
+    The special pieces that a tokenizer puts before and after a text.
 
-
-def _special_pieces(tokenizer) -> tuple[list[int], list[int]]:
-    """The special pieces that the tokenizer puts before and after a text."""
+    Args:
+        tokenizer (`PreTrainedTokenizerFast`):
+            Tokenizer of an encoder.
+    """
     whole = tokenizer("a", return_special_tokens_mask=True)
     ordinary = [position for position, special in enumerate(whole["special_tokens_mask"]) if not special]
     return whole["input_ids"][: ordinary[0]], whole["input_ids"][ordinary[-1] + 1 :]
-
-
-def _window_starts(num_pieces: int, room: int) -> list[int]:
-    """First pieces of windows of `room` pieces that overlap by half and cover a sentence."""
-    if num_pieces <= room:
-        return [0]
-    stride = room // 2
-    last = num_pieces - room
-    return [*range(0, last, stride), last]
-
-
-def _most_central(first: int, starts: list[int], room: int, num_pieces: int) -> int:
-    """Index of the window in which the piece is farthest from a cut; the ends of the sentence are no cuts."""
-
-    def distance_to_cut(start: int) -> int:
-        left = first - start if start > 0 else num_pieces
-        right = start + room - 1 - first if start + room < num_pieces else num_pieces
-        return min(left, right) if start <= first < start + room else -1
-
-    return max(range(len(starts)), key=lambda window: distance_to_cut(starts[window]))

@@ -1,5 +1,6 @@
 """Arguments of the trainer."""
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -230,6 +231,30 @@ class PolyglotTrainingArguments(TrainingArguments):
                 "'epoch', for source_dev is the epoch with the best average dev score. Leave both out, or take "
                 "another `selection`, such as last."
             )
+
+    def without_dev_set(self) -> "PolyglotTrainingArguments":
+        """
+        These arguments for a run that has no dev set: it is not evaluated, and its last epoch is the model.
+
+        Raises:
+            ValueError: if something was asked for that follows dev scores.
+        """
+        asked_for = {
+            "selection": self.selection == "source_dev",
+            "compare_selection": self.compare_selection,
+            "early_stopping_patience": self.early_stopping_patience is not None,
+            "sampling": self.sampling == "dynamic",
+        }
+        if wrong := [name for name, is_asked_for in asked_for.items() if is_asked_for]:
+            raise ValueError(
+                f"`{wrong[0]}` is {getattr(self, wrong[0])!r}, and no language that is trained on has a dev set, "
+                "whose scores it follows; expected at least one. Leave it out, or add a dev file."
+            )
+        changed = copy.copy(self)
+        changed.selection = self.selection or "last"
+        changed.load_best_model_at_end = False
+        changed.eval_strategy = IntervalStrategy.NO
+        return changed
 
     def print(self, *values: Any) -> None:
         """Print on the first of all processes, as `print` does."""

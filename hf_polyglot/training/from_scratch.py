@@ -73,11 +73,13 @@ def train_from_scratch(
     """
     tokenizer = tokenizer or spelling_tokenizer(arguments.units, corpora)
     config_class: Any = model_class.config_class
+    if "further_labels" not in config_class.__annotations__:
+        corpora.check_one_task(config_class.model_type)
 
     def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
         of_recipe = {name: value for name, value in asdict(arguments).items() if name in config_class.__annotations__}
         config = config_class(
-            **of_recipe | settings | {"label_scheme": corpora.label_scheme},
+            **of_recipe | settings | corpora.task_settings,
             vocab_size=len(tokenizer),
             id2label=dict(enumerate(corpora.labels)),
             label2id={label: index for index, label in enumerate(corpora.labels)},

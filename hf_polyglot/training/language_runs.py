@@ -16,7 +16,12 @@ from hf_polyglot.results import (
     read_results,
     write_results,
 )
-from hf_polyglot.sentence_counts import joined_sentence_counts, read_sentence_counts, write_sentence_counts
+from hf_polyglot.sentence_counts import (
+    file_name_of_task,
+    joined_sentence_counts,
+    read_sentence_counts,
+    write_sentence_counts,
+)
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.publishing import command_line, run_arguments
 from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
@@ -88,7 +93,8 @@ def train_each_language(
     folder = Path(training.output_dir)
     runs: dict[str, dict[str, Any]] = {}
     for language in corpora.train:
-        own_corpora, own_training = corpora.of_languages([language]), copy.copy(training)
+        own_corpora = corpora.of_languages([language])
+        own_training = copy.copy(training) if own_corpora.source_validation else training.without_dev_set()
         own_training.output_dir = str(folder / language)
         if training.push_to_hub:
             own_training.hub_model_id = f"{training.hub_model_id or folder.name}-{language}"
@@ -104,8 +110,11 @@ def train_each_language(
         runs, name=folder.name, command=command_line(training), arguments=run_arguments(arguments, training)
     )
     if training.process_index == 0:
-        counts = [read_sentence_counts(folder / language) for language in runs]
-        write_sentence_counts(folder, joined_sentence_counts(counts, folder.name))
+        names = [file_name_of_task(task.name) for task in corpora.tasks] if corpora.further_labels else [""]
+        for name in names:
+            of_runs = [folder / language / name for language in runs]
+            counts = [read_sentence_counts(path) for path in of_runs]
+            write_sentence_counts(folder / name, joined_sentence_counts(counts, folder.name))
         write_model_card(folder, results)
         write_results(folder, results)
     return results

@@ -9,10 +9,9 @@ Reference:
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
-from hf_polyglot.results import aggregate_scores
+from hf_polyglot.results import aggregate_scores, mean_scores
 from hf_polyglot.training.trainer import PolyglotTrainer
 
 Score = Callable[[PolyglotTrainer, Mapping[str, Any], Sequence[str]], tuple[dict[str, Any], Any]]
@@ -74,10 +73,7 @@ def compare_selection(
         trainer.load_weights(own)
     of_targets = {language: scores[epoch][language] for language, epoch in target_best.items()}
     if len(targets) == len(zero_shot_languages) > 0:
-        averaged = [metric for metric in next(iter(of_targets.values())) if metric != "by_type"]
-        of_targets["average_zero_shot"] = {
-            metric: fmean(of_language[metric] for of_language in of_targets.values()) for metric in averaged
-        }
+        of_targets["average_zero_shot"] = mean_scores(of_targets)
     selected = {
         "source_dev": (scores[source_best], source_best),
         "target_dev": (of_targets, target_best),

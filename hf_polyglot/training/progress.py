@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from transformers import ProgressCallback
 from transformers.trainer_utils import has_length
 
+from hf_polyglot.joint_tasks import JointTask
 from hf_polyglot.tasks import TASKS, Task
 
 # Fewer batches are read before a bar could be.
@@ -18,11 +19,11 @@ class PolyglotProgressCallback(ProgressCallback):
     Args:
         languages (`Sequence[str]`, *optional*):
             Those that are evaluated. The name of a score does not tell where its language ends and its type begins.
-        task ([`Task`], *optional*):
+        task ([`Task`] or [`JointTask`], *optional*):
             What is learnt; defaults to entities.
     """
 
-    def __init__(self, languages: Sequence[str] = (), task: Task = TASKS["ner"]):
+    def __init__(self, languages: Sequence[str] = (), task: Task | JointTask = TASKS["ner"]):
         super().__init__()
         self.languages = languages
         self.task = task

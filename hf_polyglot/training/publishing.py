@@ -10,10 +10,11 @@ from typing import Any
 from huggingface_hub import HfApi
 from transformers import PreTrainedModel
 
+from hf_polyglot.data.corpora import fingerprint
 from hf_polyglot.model_card import write_model_card
 from hf_polyglot.result_tables import differences_table, results_table, selection_table
 from hf_polyglot.results import run_environment, write_results
-from hf_polyglot.sentence_counts import SentenceCounts, write_sentence_counts
+from hf_polyglot.sentence_counts import SentenceCounts, file_name_of_task, write_sentence_counts
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.epoch_weights import EpochWeights
 from hf_polyglot.training.optimizer_state import ADAM_STATE_FILE
@@ -54,6 +55,8 @@ def train_and_publish(
     Returns:
         What `results.json` says.
     """
+    if not corpora.source_validation:
+        training = training.without_dev_set()
     runs = train_over_seeds(make_trainer, training, arguments.seeds, corpora.evaluation, corpora.zero_shot_languages)
     if regime is None:
         regime = "polyglot" if len(corpora.train) > 1 else "monolingual"
@@ -160,11 +163,14 @@ def publish_run(
     results = run_results(runs, arguments, training, corpora, **described)
     if runs.trainer.is_world_process_zero():
         folder = Path(training.output_dir)
-        fingerprints = {
-            split: {language: results["data"][language][split]["fingerprint"] for language in counts}
-            for split, counts in runs.sentence_counts.items()
-        }
-        write_sentence_counts(folder, SentenceCounts(results["name"], runs.sentence_counts, fingerprints))
+        if corpora.further_labels:
+            _write_counts_of_tasks(folder, results["name"], runs, corpora)
+        else:
+            fingerprints = {
+                split: {language: results["data"][language][split]["fingerprint"] for language in counts}
+                for split, counts in runs.sentence_counts.items()
+            }
+            write_sentence_counts(folder, SentenceCounts(results["name"], runs.sentence_counts, fingerprints))
         write_model_card(folder, results, repo_id=training.hub_model_id if training.push_to_hub else None)
         write_results(folder, results)  # last: it says that the run has ended
         for seed in runs.seeds:  # without them, a run that was killed before could not be resumed
@@ -177,6 +183,22 @@ def publish_run(
             write_model_card(folder, results, repo_id=repository)
             api.upload_folder(repo_id=repository, folder_path=folder, ignore_patterns=KEPT_AT_HOME)
     return results
+
+
+def _write_counts_of_tasks(folder: Path, name: str, runs: SeedRuns, corpora: RecipeCorpora) -> None:
+    """A file of sentence counts for each task, of the languages that have it."""
+    for index, task in enumerate(corpora.tasks):
+        of_task = {
+            split: {language: counts[:, index] for language, counts in of_split.items() if counts[:, index].any()}
+            for split, of_split in runs.sentence_counts.items()
+        }
+        fingerprints = {
+            split: {
+                language: fingerprint(corpora.evaluation[split][language], task.label_column) for language in of_split
+            }
+            for split, of_split in of_task.items()
+        }
+        write_sentence_counts(folder / file_name_of_task(task.name), SentenceCounts(name, of_task, fingerprints))
 
 
 def results_summary(results: Mapping[str, Any] | Mapping[str, Mapping[str, Any]], folder: str | Path) -> str:

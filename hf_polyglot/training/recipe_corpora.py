@@ -1,6 +1,7 @@
 """The corpora of a recipe: which ones its command line names, and how they are loaded."""
 
 import glob
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,14 +14,16 @@ from datasets import Dataset
 from hf_polyglot.data.corpora import (
     HUB_NAME,
     CorpusReport,
+    LoadedCorpora,
     corpus_of_file,
     fingerprint,
     load_corpora,
 )
 from hf_polyglot.data.demo import DEMO_FOLDER, SOURCE_LANGUAGES, ZERO_SHOT_LANGUAGES
+from hf_polyglot.data.joint_corpora import JointCorpora, JointReport, load_joint_corpora
 from hf_polyglot.models.label_scheme import SCHEMES, WORD_CLASSES
 from hf_polyglot.results import AVERAGES
-from hf_polyglot.tasks import TASKS, task_of
+from hf_polyglot.tasks import TASKS, Task, task_of
 
 # Labels beyond which a CRF is slow: it reads every pair of them at every word.
 MANY_LABELS = 500
@@ -43,8 +46,16 @@ class CorpusArguments:
         default="ner",
         metadata={
             "help": "What is learnt. ner: entities. upos: parts of speech; feats: bundles of morphological features, "
-            "each a class; both of CoNLL-U.",
+            "each a class; both of CoNLL-U. Of several, as upos feats, one model has a head for each.",
             "choices": list(TASKS),
+            "nargs": "+",
+        },
+    )
+    task_weights: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Of several tasks: what a label of a task counts in the loss, as upos=1 feats=0.5. Default: 1 for "
+            "all, so that the losses of all labels are added up and divided by their number."
         },
     )
     zero_shot_corpora: list[str] = field(
@@ -96,6 +107,25 @@ class CorpusArguments:
     seeds: list[int] = field(
         default_factory=lambda: [42], metadata={"help": "One run for each; results are mean and standard deviation."}
     )
+
+    def __post_init__(self):
+        # One string, as before there could be several: results.json of one task are what they were. In the order of
+        # the heads, so that the same tasks are the same run.
+        names = self.task.split() if isinstance(self.task, str) else self.task
+        self.task = " ".join(sorted(names, key=lambda name: [*TASKS, name].index(name)))
+
+    @property
+    def tasks(self) -> list[Task]:
+        """
+        The tasks, entities first.
+
+        Raises:
+            ValueError: if one is named twice, or is none.
+        """
+        names = self.task.split()
+        if not names or len(set(names)) < len(names) or not set(names) <= set(TASKS):
+            raise ValueError(f"`task` is {self.task!r}; expected some of {', '.join(TASKS)}, each once. Correct it.")
+        return [TASKS[name] for name in names]
 
 
 def named_sources(given: Sequence[str]) -> dict[str, str]:
@@ -163,6 +193,36 @@ def _begins_file_names(path: str) -> bool:
     return folder.is_dir() and any(corpus_of_file(file) == Path(path) for file in folder.iterdir())
 
 
+def parsed_task_weights(given: Sequence[str], tasks: Sequence[Task]) -> dict[str, float]:
+    """
+    What a label of each task counts in the loss, from `TASK=NUMBER`.
+
+    Args:
+        given (`Sequence[str]`):
+            As on the command line.
+        tasks (`Sequence[Task]`):
+            Those that are learnt.
+
+    Raises:
+        ValueError: if one has not that form, is of no task that is learnt, or not positive.
+
+    Example:
+        >>> parsed_task_weights(["feats=0.5"], [TASKS["upos"], TASKS["feats"]])
+        {'feats': 0.5}
+    """
+    weights = {}
+    names = [task.name for task in tasks]
+    for entry in given:
+        name, _, number = entry.partition("=")
+        if name not in names or name in weights or not re.fullmatch(r"\d+(\.\d+)?", number) or not float(number):
+            raise ValueError(
+                f"`task_weights` has {entry!r}; expected TASK=NUMBER with a positive number, of {', '.join(names)} "
+                "each once at most. Correct it."
+            )
+        weights[name] = float(number)
+    return weights
+
+
 def parsed_type_map(given: Sequence[str]) -> dict[str, str]:
     """
     Entity types to rename, from `OLD=NEW`.
@@ -209,6 +269,10 @@ class RecipeCorpora:
             True for the embedded corpus.
         descriptions (`dict[str, dict[str, str]]`):
             `source` and `license` of each language's corpus, those that are known.
+        further_labels (`dict[str, list[str]]`, *optional*):
+            Tags of each further task, by its name.
+        loss_weights (`dict[str, float]`, *optional*):
+            Of several tasks, what a label counts in the loss, by scheme.
     """
 
     train: dict[str, Dataset]
@@ -216,14 +280,48 @@ class RecipeCorpora:
     zero_shot_languages: list[str]
     labels: list[str]
     label_scheme: str
-    report: CorpusReport
+    report: CorpusReport | JointReport
     is_demo: bool
     descriptions: dict[str, dict[str, str]]
+    further_labels: dict[str, list[str]] = field(default_factory=dict)
+    loss_weights: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> list[Task]:
+        """What is learnt, in the order of the model's heads."""
+        return [task_of(self.label_scheme), *(TASKS[name] for name in self.further_labels)]
+
+    @property
+    def task_settings(self) -> dict[str, Any]:
+        """Fields of the configuration of a model for these tasks, `id2label` aside."""
+        settings: dict[str, Any] = {"label_scheme": self.label_scheme}
+        if self.further_labels:
+            settings |= {"further_labels": self.further_labels, "loss_weights": self.loss_weights or None}
+        return settings
+
+    def check_one_task(self, name: str) -> None:
+        """
+        Refuse several tasks for a model that has one head.
+
+        Args:
+            name (`str`):
+                Of the model.
+
+        Raises:
+            ValueError: if there are several.
+        """
+        if self.further_labels:
+            tasks = " ".join(task.name for task in self.tasks)
+            raise ValueError(
+                f"`task` is {tasks!r}, and {name} has one head; expected one task. Train a model for each, "
+                "or use byte_crf.py or encoder_crf.py."
+            )
 
     @property
     def source_validation(self) -> dict[str, Dataset]:
-        """Dev sets of the languages trained on, by which a zero-shot model must be chosen."""
-        return {language: self.evaluation["validation"][language] for language in self.train}
+        """Dev sets of the languages trained on, of those that have one; a zero-shot model must be chosen by them."""
+        known = self.evaluation.get("validation", {})
+        return {language: known[language] for language in self.train if language in known}
 
     def of_languages(self, languages: Sequence[str]) -> "RecipeCorpora":
         """
@@ -244,12 +342,12 @@ class RecipeCorpora:
             )
 
         def chosen(of_languages: Mapping[str, Any]) -> dict[str, Any]:
-            return {language: of_languages[language] for language in languages}
+            return {language: of_languages[language] for language in languages if language in of_languages}
 
         return replace(
             self,
             train=chosen(self.train),
-            evaluation={split: chosen(datasets) for split, datasets in self.evaluation.items()},
+            evaluation={split: known for split, datasets in self.evaluation.items() if (known := chosen(datasets))},
             zero_shot_languages=[],
             descriptions=chosen(self.descriptions),
         )
@@ -262,9 +360,10 @@ class RecipeCorpora:
             use_crf (`bool`):
                 Whether there is to be one.
         """
-        if use_crf and len(self.labels) > MANY_LABELS:
+        num_labels = max(map(len, (self.labels, *self.further_labels.values())))
+        if use_crf and num_labels > MANY_LABELS:
             warnings.warn(
-                f"A CRF with {len(self.labels):,} labels has {len(self.labels) ** 2:,} transition scores. On one CPU "
+                f"A CRF with {num_labels:,} labels has {num_labels**2:,} transition scores. On one CPU "
                 "core, a batch of 16 sentences of 20 words takes it 0.4 s with 1,000 labels and 5 s with 3,400, where "
                 "a classifier of single words takes less than 0.04 s. Give --use_crf false.",
                 stacklevel=2,
@@ -303,9 +402,10 @@ def load_recipe_corpora(
         ValueError: if a language is both trained on and zero-shot, if a corpus lacks a split that is needed, if the
             embedded corpus lacks the task, or if the scheme is that of another task.
     """
-    task = TASKS[arguments.task]
+    task, *further = arguments.tasks
     asked_for = arguments.label_scheme if task is TASKS["ner"] else task.name
     scheme = scheme or asked_for
+    weights = parsed_task_weights(arguments.task_weights, arguments.tasks)
     if task_of(scheme) is not task:
         raise ValueError(
             f"`task` is {task.name!r}, and the model was trained for {task_of(scheme).name!r}. Expected its own task; "
@@ -316,10 +416,10 @@ def load_recipe_corpora(
             f"`label_scheme` is {asked_for!r}, and the model writes {scheme}; expected its own scheme. Leave "
             "`label_scheme` out, or train another model."
         )
-    if task is not TASKS["ner"] and not arguments.corpora:
+    if arguments.tasks != [TASKS["ner"]] and not arguments.corpora:
         raise ValueError(
-            f"`task` is {task.name!r}, and no corpus is given; the embedded one has entities only. Give treebanks in "
-            "CoNLL-U with --corpora, such as 'ud/*' or tam=ud/ta_ttb-ud."
+            f"`task` is {arguments.task!r}, and no corpus is given; the embedded one has entities only. Give "
+            "treebanks in CoNLL-U with --corpora, such as 'ud/*' or tam=ud/ta_ttb-ud."
         )
     is_demo = not arguments.corpora
     demo = {language: str(DEMO_FOLDER / language) for language in (*SOURCE_LANGUAGES, *ZERO_SHOT_LANGUAGES)}
@@ -340,19 +440,9 @@ def load_recipe_corpora(
             f"Trained on and zero-shot at once: {', '.join(twice)}. A zero-shot language is tested on only."
         )
 
-    loaded = load_corpora(
-        training | zero_shot,
-        type_map=parsed_type_map(arguments.type_map),
-        separator={"tab": "\t", "space": " "}.get(arguments.separator or ""),
-        token_column=_column(arguments.token_column),
-        tag_column=_column(arguments.tag_column),
-        source_scheme=arguments.source_scheme,
-        scheme="IOB2" if scheme in WORD_CLASSES else scheme,
-        task=task.label_column,
-        known_labels=known_labels,
-    )
+    loaded, labels = _loaded(arguments, training | zero_shot, scheme, known_labels)
     for language in training | zero_shot:
-        needed = ("train", "validation", "test") if language in training else ("test",)
+        needed = ("train", "test") if language in training else ("test",)
         missing = [split for split in needed if split not in loaded.corpora[language]]
         if missing:
             raise ValueError(
@@ -385,23 +475,75 @@ def load_recipe_corpora(
             if split in splits
         }
         for split in ("validation", "test")
+        if any(split in splits for splits in loaded.corpora.values())
     }
-    if scheme in WORD_CLASSES:
-        loaded.report.notes += _unseen_labels(train, evaluation, task.label_column, len(loaded.report.labels))
+    loaded.report.notes += _unchosen_notes(list(training), evaluation.get("validation", {}))
+    for column, of_task in labels.items():
+        if column in WORD_CLASSES:
+            kind = f"{column} labels" if further else "labels"
+            loaded.report.notes += _unseen_labels(train, evaluation, column, len(of_task), kind)
     return RecipeCorpora(
         train=train,
         evaluation=evaluation,
         zero_shot_languages=list(zero_shot),
-        labels=loaded.report.labels,
+        labels=labels[task.label_column],
         label_scheme=scheme,
         report=loaded.report,
         is_demo=is_demo,
         descriptions=descriptions,
+        further_labels={of_task.name: labels[of_task.label_column] for of_task in further},
+        loss_weights={scheme if name == task.name else name: weight for name, weight in weights.items()},
     )
 
 
+def _loaded(
+    arguments: CorpusArguments, sources: Mapping[str, str], scheme: str, known_labels: Sequence[str]
+) -> tuple[LoadedCorpora | JointCorpora, dict[str, list[str]]]:
+    """
+    The corpora of one task or of several, and the labels of each by its column.
+
+    Raises:
+        ValueError: if several tasks are to be read from one column.
+    """
+    columns = [task.label_column for task in arguments.tasks]
+    settings: dict[str, Any] = {
+        "type_map": parsed_type_map(arguments.type_map),
+        "separator": {"tab": "\t", "space": " "}.get(arguments.separator or ""),
+        "token_column": _column(arguments.token_column),
+        "source_scheme": arguments.source_scheme,
+        "scheme": "IOB2" if scheme in WORD_CLASSES else scheme,
+    }
+    if len(columns) == 1:
+        tag_column = _column(arguments.tag_column)
+        one = load_corpora(sources, task=columns[0], tag_column=tag_column, known_labels=known_labels, **settings)
+        return one, {columns[0]: one.report.labels}
+    for name, value in (("tag_column", arguments.tag_column), ("type_map", arguments.type_map)):
+        if value and (name == "tag_column" or "ner_tags" not in columns):
+            raise ValueError(
+                f"`{name}` is {value!r}, and `task` is {arguments.task!r}; expected none with these tasks. Leave it "
+                "out."
+            )
+    several = load_joint_corpora(sources, columns, **settings)
+    return several, several.labels
+
+
+def _unchosen_notes(languages: Sequence[str], validation: Mapping[str, Dataset]) -> list[str]:
+    """A note on the languages trained on that have no dev set, and on what chooses the model instead."""
+    without = [language for language in languages if language not in validation]
+    if not without:
+        return []
+    chosen_by = [language for language in languages if language in validation]
+    others = f"a model of several languages is chosen by the dev sets of the others, {', '.join(chosen_by)}; one of "
+    how = f"{others}it alone" if chosen_by else "a model"
+    return [f"{', '.join(without)}: without a dev set, {how} is trained to its last epoch."]
+
+
 def _unseen_labels(
-    train: Mapping[str, Dataset], evaluation: Mapping[str, Mapping[str, Dataset]], column: str, num_labels: int
+    train: Mapping[str, Dataset],
+    evaluation: Mapping[str, Mapping[str, Dataset]],
+    column: str,
+    num_labels: int,
+    kind: str,
 ) -> list[str]:
     """Notes on words whose class no training sentence has, which no model can learn."""
 
@@ -410,7 +552,7 @@ def _unseen_labels(
 
     is_unseen = sum(counts(dataset) for dataset in train.values()) == 0
     return [
-        f"{language}: {unseen.sum():,} words of {split} have one of {np.count_nonzero(unseen):,} labels that no "
+        f"{language}: {unseen.sum():,} words of {split} have one of {np.count_nonzero(unseen):,} {kind} that no "
         "training sentence has. They are kept, and count as errors."
         for split, datasets in evaluation.items()
         for language, dataset in datasets.items()

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from transformers import set_seed
 
-from hf_polyglot.models.label_scheme import PADDING_LABEL
-from hf_polyglot.results import aggregate_scores, main_metric, peak_memory_bytes, training_average
+from hf_polyglot.joint_tasks import joint_scores, joint_scores_with_average
+from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_by_scheme
+from hf_polyglot.results import aggregate_scores, main_metric, mean_scores, peak_memory_bytes, training_average
 from hf_polyglot.span_metrics import average_scores, scores_with_average
+from hf_polyglot.tasks import task_of
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.model_selection import compare_selection, selection_over_seeds
 from hf_polyglot.training.trainer import PolyglotTrainer
@@ -30,10 +32,11 @@ class SeedRuns:
         seeds (`list[int]`):
             The seeds.
         best_seed (`int`):
-            The one with the best average dev F1 (or accuracy), whose model is kept.
+            The one with the best average dev F1 (or accuracy), whose model is kept; the first where no language that
+            is trained on has a dev set.
         sentence_counts (`dict[str, dict[str, np.ndarray]]`):
             `{split: {language: counts}}`: numbers of correct, predicted and gold spans of each sentence, of shape
-            `(runs, sentences, 3)`, the runs in the order of the seeds.
+            `(runs, sentences, 3)`, the runs in the order of the seeds; of several tasks `(runs, tasks, sentences, 3)`.
         seconds (`float`):
             Wall-clock time of all of it.
         peak_memory_bytes (`int`):
@@ -76,25 +79,54 @@ def score_corpora(
     Returns:
         `{language: {"f1", "precision", "recall", "macro_f1", "by_type"}, "average": {...}}`, and if only some
         languages were trained on, `"average_source"` and `"average_zero_shot"` too; and `{language: counts}`, numbers
-        of correct, predicted and gold spans of shape `(sentences, 3)`.
+        of correct, predicted and gold spans of shape `(sentences, 3)`. Of several tasks, scores are as
+        [`joint_scores`] gives them, and counts of shape `(tasks, sentences, 3)`.
     """
-    config = trainer.model.config
-    gold, predicted, languages = [], [], []
+    labels = labels_by_scheme(trainer.model.config)
+    gold: dict[str, list[list[str]]] = {scheme: [] for scheme in labels}
+    predicted: dict[str, list[list[str]]] = {scheme: [] for scheme in labels}
+    languages = []
     for language, dataset in datasets.items():
         prediction = trainer.predict(dataset, metric_key_prefix=f"test_{language}")
-        for gold_ids, predicted_ids in zip(prediction.label_ids, prediction.predictions, strict=True):
-            is_word = gold_ids != PADDING_LABEL
-            gold.append([config.id2label[label] for label in gold_ids[is_word].tolist()])
-            predicted.append([config.id2label[label] for label in predicted_ids[is_word].tolist()])
-            languages.append(language)
-    by_language = trainer.task.scores_by_language(gold, predicted, languages, config.label_scheme)
-    scores = scores_with_average(by_language)
-    unseen = {language: by_language[language] for language in by_language if language in zero_shot_languages}
-    seen = {language: by_language[language] for language in by_language if language not in zero_shot_languages}
+        shape = (*prediction.label_ids.shape[:2], len(labels))  # (sentences, words, tasks)
+        gold_ids, predicted_ids = prediction.label_ids.reshape(shape), prediction.predictions.reshape(shape)
+        for index, (scheme, tags) in enumerate(labels.items()):
+            is_word = gold_ids[:, :, index] != PADDING_LABEL
+            for ids, of_scheme in ((gold_ids, gold[scheme]), (predicted_ids, predicted[scheme])):
+                of_scheme += [
+                    [tags[label] for label in sentence[words].tolist()]
+                    for sentence, words in zip(ids[:, :, index], is_word, strict=True)
+                ]
+        languages += [language] * len(dataset)
+    scores = _scores(gold, predicted, languages, zero_shot_languages)
+    counts = [task_of(scheme).sentence_counts(gold[scheme], predicted[scheme], scheme) for scheme in labels]
+    # Of one task (sentences, 3), of several (tasks, sentences, 3).
+    stacked = np.stack(counts) if len(counts) > 1 else counts[0]
+    return scores, {language: stacked[..., np.array(languages) == language, :] for language in datasets}
+
+
+def _scores(
+    gold: Mapping[str, list[list[str]]],
+    predicted: Mapping[str, list[list[str]]],
+    languages: Sequence[str],
+    zero_shot_languages: Sequence[str],
+) -> dict[str, dict[str, Any]]:
+    """Scores of each language and their averages, from the tags of sentences by scheme."""
+    average: Callable[[Mapping[str, Any]], dict[str, float]]
+    by_language: Mapping[str, Any]
+    scores: dict[str, dict[str, Any]]
+    if len(gold) > 1:
+        by_language, average = joint_scores(gold, predicted, languages), mean_scores
+        scores = joint_scores_with_average(by_language)
+    else:
+        ((scheme, tags),) = gold.items()
+        by_language = task_of(scheme).scores_by_language(tags, predicted[scheme], languages, scheme)
+        scores, average = scores_with_average(by_language), average_scores
+    unseen: dict[str, Any] = {name: of for name, of in by_language.items() if name in zero_shot_languages}
+    seen: dict[str, Any] = {name: of for name, of in by_language.items() if name not in zero_shot_languages}
     if seen and unseen:
-        scores |= {"average_source": average_scores(seen), "average_zero_shot": average_scores(unseen)}
-    counts = trainer.task.sentence_counts(gold, predicted, config.label_scheme)  # (sentences, 3)
-    return scores, {language: counts[np.array(languages) == language] for language in datasets}
+        scores |= {"average_source": average(seen), "average_zero_shot": average(unseen)}
+    return scores
 
 
 def train_over_seeds(
@@ -116,7 +148,8 @@ def train_over_seeds(
         seeds (`Sequence[int]`):
             At least one.
         evaluation (`Mapping[str, Mapping[str, Dataset]]`):
-            `{split: {language: data set}}` to score in the end. The seeds are compared by `"validation"`.
+            `{split: {language: data set}}` to score in the end. The seeds are compared by `"validation"`, if it has
+            languages that are trained on.
         zero_shot_languages (`Sequence[str]`, *optional*):
             Languages of `evaluation` that are not trained on. They have no say in which seed is best.
 
@@ -162,8 +195,10 @@ def train_over_seeds(
             scores_of_seed, counts_of_seed = score_corpora(trainer, datasets, zero_shot_languages)
             scores[split].append(scores_of_seed)
             counts[split].append(counts_of_seed)
-        dev_average = training_average(scores["validation"][-1])
-        dev_score = dev_average[main_metric(dev_average)]
+        dev_score = 0.0  # of all seeds alike
+        if set(evaluation.get("validation", ())) - set(zero_shot_languages):
+            dev_average = training_average(scores["validation"][-1])
+            dev_score = dev_average[main_metric(dev_average)]
         if dev_score > best_score:
             best_score, best_seed, best_trainer = dev_score, seed, trainer
             trainer.save_model(training.output_dir)

@@ -30,9 +30,11 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hf_polyglot.data.collators import collator_for, word_counts
 from hf_polyglot.data.language_sampling import PolyglotBatchSampler, languages_and_lengths
+from hf_polyglot.joint_tasks import JointTask, task_of_model
 from hf_polyglot.model_card import write_model_card
-from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_of
-from hf_polyglot.tasks import task_of
+from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_by_scheme
+from hf_polyglot.results import TASK_MEAN
+from hf_polyglot.tasks import Task
 from hf_polyglot.training.arguments import AVERAGE, PolyglotTrainingArguments
 from hf_polyglot.training.checkpoints import (
     CHECKPOINT_FILES,
@@ -93,14 +95,15 @@ class PolyglotTrainer(Trainer):
             language.
         eval_dataset (`Dataset` or `Mapping[str, Dataset]`, *optional*):
             Sentences to evaluate on. With one data set per language, each is measured, and `eval_average_f1` (or
-            `eval_average_accuracy`) is their mean.
+            `eval_average_accuracy`, of several tasks `eval_average_task_mean`) is their mean.
         data_collator (`Callable`, *optional*):
             Defaults to the collator whose batches the model reads.
         compute_metrics (`Callable`, *optional*):
             Defaults to exact-match span precision, recall and F1 in percent, or to the accuracy where the model's
             labels are classes of words.
-        label_column (`str`, *optional*):
-            Column of the label ids. Defaults to that of the model's task: `"ner_tags"`, `"upos"` or `"feats"`.
+        label_column (`str` or `Sequence[str]`, *optional*):
+            Column of the label ids. Defaults to that of the model's task: `"ner_tags"`, `"upos"` or `"feats"`; of a
+            model of several tasks, a column for each.
         adam_state (`Mapping[str, Mapping[str, Tensor]]`, *optional*):
             State of Adam that training starts with, by parameter name, as [`load_adam_state`] reads it beside a model.
         elastic_weights ([`ElasticWeights`], *optional*):
@@ -130,7 +133,7 @@ class PolyglotTrainer(Trainer):
         eval_dataset: Any = None,
         data_collator: Callable | None = None,
         compute_metrics: Callable | None = None,
-        label_column: str | None = None,
+        label_column: str | Sequence[str] | None = None,
         adam_state: Mapping[str, Mapping[str, Tensor]] | None = None,
         elastic_weights: ElasticWeights | None = None,
         **options,
@@ -142,16 +145,19 @@ class PolyglotTrainer(Trainer):
                 "CUDA_VISIBLE_DEVICES."
             )
         config: Any = model.config
-        labels = labels_of(config)
-        self.task = task_of(config.label_scheme)
+        labels = labels_by_scheme(config)
+        self.task = task_of_model(config)
         label_column = label_column or self.task.label_column
-        if str(args.metric_for_best_model).removeprefix("eval_") in (AVERAGE, f"{AVERAGE}_f1", f"{AVERAGE}_accuracy"):
+        averages = (AVERAGE, *(f"{AVERAGE}_{metric}" for metric in ("f1", "accuracy", TASK_MEAN)))
+        if str(args.metric_for_best_model).removeprefix("eval_") in averages:
             # In a copy: the caller writes down what was asked for.
             args = copy.copy(args)
             args.metric_for_best_model = f"{AVERAGE}_{self.task.metric}"
         for given in (train_dataset, eval_dataset):
             for dataset in given.values() if isinstance(given, Mapping) else [given]:
-                _check_labels(dataset, label_column, labels)
+                columns = [label_column] if isinstance(label_column, str) else label_column
+                for column, of_task in zip(columns, labels.values(), strict=True):
+                    _check_labels(dataset, column, of_task)
         self.seconds_before = 0.0  # of the run that this one goes on with
         self.epoch_weights = EpochWeights(args.output_dir)
         self.has_averaged_weights = False
@@ -168,7 +174,7 @@ class PolyglotTrainer(Trainer):
             train_dataset=_concatenated(train_dataset),
             eval_dataset=eval_dataset,
             processing_class=processing_class,
-            compute_metrics=compute_metrics or self.task.compute_metrics(labels, config.label_scheme),
+            compute_metrics=compute_metrics or _metrics_of(self.task, labels),
             **options,
         )
         self.add_callback(_SamplingByEpoch(self))
@@ -396,8 +402,10 @@ class PolyglotTrainer(Trainer):
         others = {
             "sentences of an update": batch_size,
             "training examples": 0 if self.train_dataset is None else len(self.train_dataset),
-            "labels": " ".join(labels_of(self.model.config)),
+            "labels": " ".join(label for of_task in labels_by_scheme(self.model.config).values() for label in of_task),
         }
+        if isinstance(self.task, JointTask):
+            others |= {"tasks": self.task.name, "loss weights": self.model.config.loss_weights}
         return {name: str(value) for name, value in {**settings, **others}.items()}
 
     def _check_weights(self) -> None:
@@ -500,7 +508,7 @@ class PolyglotTrainer(Trainer):
 
     def get_decay_parameter_names(self, model) -> list[str]:
         """Names of the parameters that decay: not biases, not norms, and not the CRF, whose scores are no weights."""
-        return [name for name in super().get_decay_parameter_names(model) if not name.startswith("crf.")]
+        return [name for name in super().get_decay_parameter_names(model) if "crf" not in name.split(".")]
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         """
@@ -558,7 +566,8 @@ class PolyglotTrainer(Trainer):
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         """
-        Loss, label ids `(batch, words)` by the model's own decoding, and gold label ids of a batch.
+        Loss, label ids `(batch, words)` by the model's own decoding, and gold label ids of a batch; of several tasks
+        `(batch, words, tasks)`.
 
         Args:
             model (`nn.Module`):
@@ -584,8 +593,16 @@ class PolyglotTrainer(Trainer):
             outputs = model(**inputs)
         if prediction_loss_only:
             return outputs.loss, None, None
-        decoded = self.accelerator.unwrap_model(model).decode(outputs, labels != PADDING_LABEL)
-        return outputs.loss, decoded, labels
+        return outputs.loss, self._decoded(self.accelerator.unwrap_model(model), outputs, labels), labels
+
+    def _decoded(self, model, outputs, labels: Tensor) -> Tensor:
+        """Label ids by the model's own decoding, of the shape of the gold ones, `(batch, words)` or with tasks."""
+        is_label = labels != PADDING_LABEL
+        if not isinstance(self.task, JointTask):
+            return model.decode(outputs, is_label)
+        # A sentence that lacks a task has words all the same.
+        is_word = is_label.any(2)  # (batch, words)
+        return torch.stack([model.decode(outputs, is_word, scheme) for scheme in self.task.tasks], 2)
 
     def _save_model(self, output_dir: str | None, state_dict: dict | None) -> None:
         """Write what the model's folder holds; not the optimizer."""
@@ -775,6 +792,14 @@ def _give_own_rate(optimizer: torch.optim.Optimizer, parameters: set[nn.Paramete
         group["params"] = [parameter for parameter in group["params"] if parameter not in parameters]
         optimizer.add_param_group({**group, "params": moved, "lr": learning_rate})
     optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
+
+
+def _metrics_of(task: Task | JointTask, labels: Mapping[str, list[str]]) -> Callable:
+    """`compute_metrics` of a model with these labels, by scheme."""
+    if isinstance(task, JointTask):
+        return task.compute_metrics(labels)
+    ((scheme, of_task),) = labels.items()
+    return task.compute_metrics(of_task, scheme)
 
 
 def _check_labels(dataset: Any, label_column: str, labels: list[str]) -> None:

@@ -10,7 +10,8 @@ from transformers import pipeline
 
 import hf_polyglot.inference.pipeline  # noqa: F401  registers the task
 from hf_polyglot.data.collators import collator_for
-from hf_polyglot.inference.tagging import segment_words, tag_words
+from hf_polyglot.inference.tagged_words import segment_words
+from hf_polyglot.inference.tagging import tag_words
 from tests.models.tiny_models import EXAMPLES, TINY_MODELS, tiny_byte_crf, tiny_slicer
 
 TASK = "polyglot-token-classification"

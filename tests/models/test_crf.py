@@ -322,3 +322,68 @@ def test_a_new_language_starts_as_the_mean_of_the_others_and_changes_none_of_the
 def test_a_crf_of_one_set_of_scores_has_no_languages_to_add():
     with pytest.raises(ValueError, match="one set of scores for all languages"):
         LinearChainCRF(2).add_languages(1)
+
+
+@given(**SIZES, num_paths=st.integers(1, 9))
+@settings(max_examples=40, deadline=None)
+def test_the_best_paths_are_those_of_all_paths(seed, num_labels, lengths, num_paths):
+    crf = random_crf(seed, num_labels)
+    emissions, mask = random_batch(lengths, num_labels)
+
+    paths, scores = crf.n_best(emissions, mask, num_paths)
+
+    for sentence, length, found, found_scores in zip(emissions, lengths, paths, scores, strict=True):
+        expected = sorted(path_scores(crf, sentence[:length]), key=lambda pair: -pair[1].item())[:num_paths]
+        torch.testing.assert_close(found_scores[: len(expected)], torch.stack([score for _, score in expected]))
+        assert [tuple(path) for path in found[: len(expected), :length].tolist()] == [path for path, _ in expected]
+        assert found_scores[len(expected) :].isneginf().all()
+        assert (found[:, length:] == -100).all()
+
+
+def test_the_best_paths_are_at_least_one():
+    with pytest.raises(ValueError, match=r"`num_paths` is 0; expected at least 1\. Use `decode`"):
+        random_crf(0, 2).n_best(*random_batch([2], 2), 0)
+
+
+@given(**SIZES, temperature=st.sampled_from([0.5, 1.0, 3.0]))
+@settings(max_examples=40, deadline=None)
+def test_log_marginals_are_those_of_all_scores_over_the_temperature(seed, num_labels, lengths, temperature):
+    crf = random_crf(seed, num_labels)
+    emissions, mask = random_batch(lengths, num_labels)
+
+    found = crf.log_marginals(emissions, mask, temperature=temperature).exp()
+    log_partition = crf.log_partition(emissions, mask, temperature=temperature)
+
+    for sentence, length, of_sentence, total in zip(emissions, lengths, found, log_partition, strict=True):
+        scored = [(path, score / temperature) for path, score in path_scores(crf, sentence[:length])]
+        torch.testing.assert_close(total, torch.stack([score for _, score in scored]).logsumexp(0))
+        expected = torch.zeros(length, num_labels, dtype=torch.double)
+        for path, score in scored:
+            expected[range(length), list(path)] += (score - total).exp()
+        torch.testing.assert_close(of_sentence[:length], expected)
+
+
+def test_log_marginals_are_differentiated_as_finite_differences_say():
+    crf = random_crf(0, 3)
+    emissions, mask = random_batch([3, 2], 3)
+
+    def weighted(emissions, transitions):
+        found = torch.func.functional_call(
+            _LogMarginals(crf), {"crf.transition_scores": transitions}, (emissions, mask)
+        )
+        return found[mask].sin().sum()
+
+    assert torch.autograd.gradcheck(
+        weighted, (emissions.requires_grad_(), crf.transition_scores.detach().requires_grad_())
+    )
+
+
+class _LogMarginals(torch.nn.Module):
+    """A module whose call is `log_marginals`."""
+
+    def __init__(self, crf):
+        super().__init__()
+        self.crf = crf
+
+    def forward(self, emissions, mask):
+        return self.crf.log_marginals(emissions, mask, temperature=2.0)

@@ -24,11 +24,14 @@ from hf_polyglot.result_tables import (
     conllu_table,
     differences_table,
     errors_table,
+    parity_table,
     progress_table,
     results_table,
     selection_table,
     sizes_table,
     systems_table,
+    transfer_matrix_table,
+    transfer_table,
 )
 from hf_polyglot.results import CHANGE_NOTHING_LEARNED, read_results
 from hf_polyglot.sentence_counts import SentenceCounts, read_sentence_counts, write_sentence_counts
@@ -289,6 +292,27 @@ def test_column_files_can_be_tagged(trained, tmp_path):
 
 
 @pytest.mark.slow
+def test_an_exported_model_predicts_as_the_model_does(trained, tmp_path):
+    folder, *_ = trained
+    texts = "Amina Bako alifika Dar es Salaam.\n\nDona vive en Madrid\n"
+
+    printed = run(
+        "export.py", "--model", folder, "--output_dir", tmp_path / "onnx",
+        "--corpora", f"swa={DEMO_FOLDER / 'swa'}", "--max_sentences", 20,
+    )  # fmt: skip
+    ours, theirs = (
+        run("predict.py", "--model", model, "--output_format", "conll", stdin=texts)
+        for model in (tmp_path / "onnx", folder)
+    )
+
+    report = json.loads((tmp_path / "onnx" / "parity.json").read_text())
+    assert parity_table(report) in printed
+    assert report["languages"]["swa"]["sentences"] == 20
+    assert ours == theirs
+    assert len(ours.split()) > 10
+
+
+@pytest.mark.slow
 def test_a_polyglot_model_continues_on_each_language_beside_monolingual_ones(trained, tmp_path):
     folder, *_ = trained
     corpora = [f"{language}={DEMO_FOLDER / language}" for language in ("swa", "spa")]
@@ -321,6 +345,19 @@ def test_a_polyglot_model_continues_on_each_language_beside_monolingual_ones(tra
     assert "Weights are held that matter to 6 sentences of swa, spa." in one
     assert read_results(tmp_path / "swa")["arguments"]["ewc_strength"] == 10
     assert read_results(tmp_path / "swa")["adam_state"] is None
+
+    saved = tmp_path / "transfer.json"
+    corpora = [DEMO_FOLDER / "swa", DEMO_FOLDER / "spa"]
+    table = run("transfer.py", "--runs", tmp_path / "continued", "--corpora", *corpora, "--output_file", saved)
+    report = json.loads(saved.read_text())
+    assert transfer_matrix_table(report) in table
+    for language, of_model in report["scores"].items():
+        scores = tmp_path / f"{language}.json"
+        run("evaluate.py", "--model", tmp_path / "continued" / language, "--corpora", *corpora,
+            "--output_file", scores)  # fmt: skip
+        evaluated = json.loads(scores.read_text())
+        assert of_model == {of: [pytest.approx(evaluated[of]["f1"])] for of in ("swa", "spa")}
+    assert "| all" in run("transfer.py", "--runs", folder, "--corpora", *corpora)
 
 
 ADAPTERS = """
@@ -491,6 +528,120 @@ def test_predicted_conllu_is_scored_as_in_the_shared_task(trained_on_words, tmp_
     assert [line.split("\t")[1::8] for line in raw.splitlines() if "\t" in line] == [
         ["amina", "_"], ["sings", "SpaceAfter=No"], ["!", "_"], ["oh", "_"]
     ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained_on_both(tmp_path_factory):
+    """A treebank with a dev set, one without, and one without features; and a model with two heads."""
+    treebanks = write_treebanks(tmp_path_factory.mktemp("both"), ("aa_one", "bb_two", "cc_three"))
+    (treebanks / "bb_two-ud-dev.conllu").unlink()
+    for path in treebanks.glob("cc_three*"):
+        path.write_text(re.sub(r"(Case=Nom\|)?(Number|Tense)=\w+", "_", path.read_text()))
+    folder = tmp_path_factory.mktemp("runs") / "both"
+    output = run(
+        "byte_crf.py", "--task", "feats", "upos", "--task_weights", "feats=0.5", "--corpora", treebanks / "*", *TINY,
+        "--learning_rate", "1e-2", "--output_dir", folder,
+    )  # fmt: skip
+    return treebanks, folder, output
+
+
+@pytest.mark.slow
+def test_one_model_learns_two_tasks_and_says_what_each_treebank_lacks(trained_on_both):
+    _, folder, output = trained_on_both
+
+    results = read_results(folder)
+    config = json.loads((folder / "config.json").read_text())
+
+    assert "cc_three: no feats. It is trained and scored on its other tasks." in output
+    assert "bb_two: without a dev set, a model of several languages is chosen by the dev sets of the others" in output
+    assert results["arguments"]["task"] == "upos feats"
+    assert (config["label_scheme"], list(config["further_labels"])) == ("upos", ["feats"])
+    assert config["loss_weights"] == {"feats": 0.5}
+    test = results["scores"]["test"]
+    assert set(test["aa_one"]) == {"upos_accuracy", "feats_accuracy", "task_mean"}
+    assert set(test["cc_three"]) == {"upos_accuracy", "task_mean"}
+    assert set(results["scores"]["validation"]) == {"aa_one", "cc_three", "average"}
+    assert results_table(results) in output
+    assert "One model with a head for each task: upos, feats." in (folder / "README.md").read_text()
+    counts = {task: read_sentence_counts(folder / f"sentence_counts-{task}.json") for task in ("upos", "feats")}
+    assert set(counts["feats"].counts["test"]) == {"aa_one", "bb_two"}
+    correct, words, _ = counts["upos"].counts["test"]["cc_three"][0].sum(0)
+    assert test["cc_three"]["upos_accuracy"]["mean"] == pytest.approx(100 * correct / words)
+    with pytest.raises(ValueError, match=r"is of several tasks, whose counts are in sentence_counts-feats.json, "):
+        read_sentence_counts(folder)
+
+
+@pytest.mark.slow
+def test_both_columns_are_written_in_one_pass_and_scored_together(trained_on_both, tmp_path):
+    treebanks, folder, _ = trained_on_both
+    names = [path.name for path in sorted(treebanks.glob("*-test.conllu"))]
+    predict = ["--model", folder, "--output_format", "conllu"]
+    for name in names:
+        run("predict.py", *predict, "--input", treebanks / name, "--output", tmp_path / name)
+
+    by_folder = run(
+        "evaluate_conllu.py", "--gold_files", treebanks, "--system_files", tmp_path,
+        "--output_file", tmp_path / "scores.json",
+    )  # fmt: skip
+    by_pattern = run(
+        "evaluate_conllu.py", "--gold_files", treebanks / "*test*", "--system_files", tmp_path / "*-test.conllu"
+    )
+    run(
+        "evaluate.py", "--model", folder, "--corpora", treebanks / "*", "--output_file", tmp_path / "own.json",
+        "--sentence_counts", tmp_path / "counts.json",
+    )  # fmt: skip
+
+    assert by_folder == by_pattern
+    scores, own = (json.loads((tmp_path / name).read_text()) for name in ("scores.json", "own.json"))
+    assert list(scores) == ["aa_one", "bb_two", "cc_three", "average"]
+    assert scores["average"]["AllTags"]["f1"] == pytest.approx(
+        sum(scores[name]["AllTags"]["f1"] for name in scores if name != "average") / 3
+    )
+    test = read_results(folder)["scores"]["test"]
+    for treebank in ("aa_one", "bb_two"):
+        assert scores[treebank]["UPOS"]["f1"] == pytest.approx(test[treebank]["upos_accuracy"]["mean"])
+        assert scores[treebank]["UFeats"]["f1"] == pytest.approx(test[treebank]["feats_accuracy"]["mean"])
+        assert {name: score["mean"] for name, score in test[treebank].items()} == pytest.approx(own[treebank])
+    own_counts = read_sentence_counts(tmp_path / "counts-feats.json")
+    assert own_counts.fingerprints == {
+        "test": read_sentence_counts(folder / "sentence_counts-feats.json").fingerprints["test"]
+    }
+    with pytest.raises(
+        AssertionError, match=r"There is no .*; expected a system file for each gold file, of its name"
+    ):
+        run("evaluate_conllu.py", "--gold_files", treebanks / "*", "--system_files", tmp_path)
+    with pytest.raises(AssertionError, match=r"has no file .*-test.conllu; expected one at least"):
+        run("evaluate_conllu.py", "--gold_files", treebanks / "zz*", "--system_files", tmp_path)
+
+
+@pytest.mark.slow
+def test_columns_and_records_have_the_tags_of_each_task(trained_on_both):
+    _, folder, _ = trained_on_both
+
+    columns = run("predict.py", "--model", folder, "--output_format", "conll", stdin="amina sings!\n")
+    records = run("predict.py", "--model", folder, stdin="amina sings!\n")
+    raw = run("predict.py", "--model", folder, "--output_format", "conllu", stdin="amina sings!\n")
+
+    words = [line.split("\t") for line in columns.splitlines() if line]
+    record = json.loads(records)
+    assert [word for word, *_ in words] == record["words"] == ["amina", "sings", "!"]
+    assert [upos for _, upos, _ in words] == record["tags_by_task"]["upos"]
+    assert [feats for *_, feats in words] == record["tags_by_task"]["feats"]
+    rows = [line.split("\t") for line in raw.splitlines() if "\t" in line]
+    assert [(row[3], row[5]) for row in rows] == [(upos, feats) for _, upos, feats in words]
+
+
+@pytest.mark.slow
+def test_several_tasks_are_refused_where_there_is_one_head(trained_on_both, tmp_path):
+    treebanks, folder, _ = trained_on_both
+    common = ["--task", "upos", "feats", "--corpora", treebanks / "aa*", "--output_dir", tmp_path, *TRAINING]
+
+    with pytest.raises(AssertionError, match=r"`task` is 'upos feats', and charner has one head; expected one task"):
+        run("charner.py", *common)
+    with pytest.raises(AssertionError, match=r"`task` is 'upos feats', and SLICER has one head; expected one task"):
+        run("slicer.py", *common)
+    with pytest.raises(AssertionError, match=r"has a head for each of upos, feats; expected a model of one task"):
+        run("continue_finetuning.py", "--model", folder, "--language", "aa_one", "--use_cpu", "true")
 
 
 @pytest.mark.slow
@@ -768,6 +919,86 @@ def test_what_the_masked_language_model_leaves_is_an_encoder_for_other_recipes(t
         run("mlm.py", "--text_files", text, "--hub_strategy", "every_save", *small, alone)
 
 
+@pytest.fixture(scope="module")
+def linear_teacher(tmp_path_factory):
+    """A linear tagger on a tiny encoder."""
+    folder = tmp_path_factory.mktemp("runs") / "teacher"
+    run(
+        "encoder_crf.py", "--corpora", DEMO_FOLDER / "swa", "--num_concatenated_layers", 1, "--num_hidden_layers", 0,
+        "--use_crf", "false", *TRAINING, "--output_dir", folder,
+    )  # fmt: skip
+    return folder
+
+
+STUDENT = [
+    "--corpora", DEMO_FOLDER / "swa", "--student_layers", 1, "--student_hidden_size", 16, *TRAINING,
+    "--distillation_batch_size", 8, "--distillation_epochs", 1,
+]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_student_is_taught_fine_tuned_published_and_continued(linear_teacher, tmp_path):
+    text, folder = tmp_path / "yor.txt", tmp_path / "student"
+    text.write_text("Amina lives in Kano.\n\nBako alifika Lagos!\n")
+    given = ["--teacher", linear_teacher, "--text_files", text, *STUDENT, "--output_dir", folder]
+    output = run("distill.py", *given)
+
+    assert "Distillation on 42 sentences, at pieces" in output
+    results = read_results(folder)
+    assert (results["regime"], results["teacher"]) == ("distilled", str(linear_teacher))
+    assert results["distilled_on"] == {"swa": 40, "yor": 2}
+    assert results["data"]["swa"]["train"]["sentences"] == 40 and "yor" not in results["data"]
+    assert f"Its teacher was `{linear_teacher}`" in (folder / "README.md").read_text()
+    config = json.loads((folder / "config.json").read_text())
+    assert config["encoder_config"]["vocab_size"] < 2000
+    distilled = load_file(folder / "seed-42" / "distilled" / "model.safetensors")
+    assert not all(torch.equal(load_file(folder / "model.safetensors")[name], distilled[name]) for name in distilled)
+
+    resumed = run("distill.py", *given, "--resume_from_checkpoint", "true")
+    assert "The student was distilled already" in resumed
+    run("evaluate.py", "--model", folder, "--corpora", DEMO_FOLDER / "swa")
+    run("continue_finetuning.py", "--model", folder, "--language", "swa", "--output_dir", tmp_path / "continued")
+    run("encoder_crf.py", "--encoder", folder / "student", "--corpora", DEMO_FOLDER / "swa", *TRAINING,
+        "--output_dir", tmp_path / "same")  # fmt: skip
+
+
+@pytest.mark.slow
+def test_either_phase_of_a_distillation_can_be_left_out(linear_teacher, tmp_path):
+    alone, taught = tmp_path / "alone", tmp_path / "taught"
+    given = ["--teacher", linear_teacher, *STUDENT, "--output_dir"]
+
+    run("distill.py", *given, alone, "--distillation_epochs", 0)
+    run("distill.py", *given, taught, "--num_train_epochs", 0, "--student_type", "byte_crf", "--use_crf", "true")
+
+    assert read_results(alone)["regime"] == "monolingual" and "teacher" not in read_results(alone)
+    assert not (alone / "seed-42" / "distilled").exists()
+    results = read_results(taught)
+    assert (results["regime"], results["model_type"], results["examples_drawn"]) == ("distilled", "byte_crf", {})
+
+
+@pytest.mark.slow
+def test_an_encoder_without_a_head_is_distilled_to_one_that_recipes_take(tmp_path):
+    text, folder = tmp_path / "swa.txt", tmp_path / "mini"
+    text.write_text("Amina lives in Kano.\nBako alifika Lagos!\n" * 100)
+    output = run(
+        "distill_encoder.py", "--teacher", saved_encoder(tmp_path / "large"), "--text_files", text, "--student_layers",
+        1, "--student_hidden_size", 16, "--num_train_epochs", 2, "--keep_teacher_outputs", "true", "--save_dtype",
+        "float16", "--use_cpu", "true", "--output_dir", folder,
+    )  # fmt: skip
+    run("slicer.py", "--encoder", folder, "--corpora", DEMO_FOLDER / "swa", *TRAINING, "--compare_standard", "false",
+        "--output_dir", tmp_path / "tagger")  # fmt: skip
+
+    results = json.loads((folder / "distillation_results.json").read_text())
+    difference = results["squared_difference"]
+    assert difference["after"] < difference["before"]
+    assert f"Encoder: {folder}" in output
+    weights = load_file(folder / "model.safetensors")
+    assert {value.dtype for value in weights.values()} == {torch.float16}
+    assert not [name for name in weights if "projection" in name or "pooler" in name]
+    with pytest.raises(AssertionError, match=r"`teacher` is missing, or there is neither a text file nor a corpus"):
+        run("distill_encoder.py", "--output_dir", folder)
+
+
 def compare(*systems, **settings):
     recipe = runpy.run_path(str(ROOT / "recipes" / "compare.py"))
     return recipe["main"](recipe["CompareArguments"](systems=[*map(str, systems)], **settings))
@@ -839,15 +1070,19 @@ def test_every_preset_parses(preset, monkeypatch):
             assert arguments.get(name, default) == getattr(of_class, name), name
 
 
-def commands_of_the_readme():
-    """The commands of its shell blocks, those of make apart: CI runs these."""
-    blocks = re.findall(r"```bash\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+PAGES = ("README.md", "model_cards/README.md")
+
+
+def commands_of_the_pages():
+    """The commands of their shell blocks, those of make apart: CI runs these."""
+    pages = "".join((ROOT / page).read_text() for page in PAGES)
+    blocks = re.findall(r"```bash\n(.*?)```", pages, flags=re.DOTALL)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     return [line for line in lines if not line.startswith(("make ", "source "))]
 
 
 @pytest.mark.slow
-def test_every_command_of_the_readme_runs(tmp_path):
+def test_every_command_of_the_pages_runs(tmp_path):
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     (tmp_path / "my_corpora").symlink_to(DEMO_FOLDER)
     (tmp_path / "ud").mkdir()
@@ -856,7 +1091,7 @@ def test_every_command_of_the_readme_runs(tmp_path):
     write_vec(tmp_path / "cc.ta.300.vec", ["amina"], np.ones((1, 8)))
     sizes = {"min_characters": 3, "max_characters": 3, "num_buckets": 9}
     write_bin(tmp_path / "cc.mr.300.bin", {"amina": 1}, np.ones((10, 8)), **sizes)
-    commands = commands_of_the_readme()
+    commands = commands_of_the_pages()
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -874,10 +1109,14 @@ def test_every_command_of_the_readme_runs(tmp_path):
         command = command.replace("hidden_size=128,256", "hidden_size=16")
         if "mlm.py" in command:
             command += " --max_steps 1 --max_pieces 40 --eval_strategy no --use_cpu true"
+        elif "distill_encoder.py" in command:
+            command += " --max_steps 1 --student_hidden_size 16 --max_pieces 40 --use_cpu true"
         elif "launch" in command and "evaluate" not in command:
             command += (
                 " --max_train_sentences 20 --max_test_sentences 10 --num_train_epochs 1 --seeds 1 --use_cpu true"
             )
+            if "distill.py" in command and "--distillation_epochs" not in command:
+                command += " --distillation_epochs 1"
         match shlex.split(command):
             case ["accelerate", "launch", recipe, *arguments] if launched:
                 outcome = run_program(recipe, *arguments, cwd=tmp_path)
@@ -899,9 +1138,10 @@ def test_every_command_of_the_readme_runs(tmp_path):
         assert run.returncode == 0, f"{program}\n{run.stderr[-3000:]}"
 
 
-def test_the_tables_of_the_readme_are_those_of_its_results():
-    readme = (ROOT / "README.md").read_text()
-    tables = re.findall(r"<!-- (\w+): (.+?) -->\n(.*?)\n<!-- end", readme, flags=re.DOTALL)
+@pytest.mark.parametrize("page", PAGES)
+def test_the_tables_of_a_page_are_those_of_its_results(page):
+    text = (ROOT / page).read_text()
+    tables = re.findall(r"<!-- (\w+): (.+?) -->\n(.*?)\n<!-- end", text, flags=re.DOTALL)
 
     assert tables
     for kind, sources, table in tables:
@@ -910,6 +1150,8 @@ def test_the_tables_of_the_readme_are_those_of_its_results():
         elif kind == "errors":
             kept = [json.loads((ROOT / source).read_text()) for source in sources.split()]
             made = errors_table({of_run["name"]: of_run["errors"]["all"] for of_run in kept}, "Run")
+        elif kind == "transfer":
+            made = transfer_table([json.loads((ROOT / source).read_text()) for source in sources.split()])
         else:
             first, *others = [read_results(ROOT / source) for source in sources.split()]
             made = {
@@ -921,3 +1163,12 @@ def test_the_tables_of_the_readme_are_those_of_its_results():
                 "systems": lambda *runs: systems_table(runs),
             }[kind](first, *others)
         assert table == made
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_of_a_page_leads_somewhere(page):
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", (ROOT / page).read_text())
+
+    assert targets
+    for target in targets:
+        assert target.startswith("https://") or (ROOT / page).parent.joinpath(target).exists(), target

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from hf_polyglot.data.demo import DEMO_FOLDER, SOURCE_LANGUAGES, ZERO_SHOT_LANGUAGES
+from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.recipe_corpora import CorpusArguments, load_recipe_corpora, named_sources, parsed_type_map
 from tests.tiny_treebanks import write_treebanks
 
@@ -91,8 +92,49 @@ def test_sources_and_licences_are_of_all_languages_or_of_one():
 def test_a_corpus_needs_its_splits(tmp_path):
     (tmp_path / "train.txt").write_text("Amina B-PER\nlives O\n\n")
 
-    with pytest.raises(ValueError, match=r"The corpus of swa has no validation and no test split\. Add the file"):
+    with pytest.raises(ValueError, match=r"The corpus of swa has no test split\. Add the file"):
         load_recipe_corpora(CorpusArguments(corpora=[f"swa={tmp_path}"]))
+
+
+def test_a_corpus_without_a_dev_set_is_trained_on_and_chosen_by_the_others(tmp_path):
+    folder = write_treebanks(tmp_path)
+    (folder / "bb_two-ud-dev.conllu").unlink()
+
+    corpora = load_recipe_corpora(CorpusArguments(corpora=[f"{folder}/*"], task="upos"))
+
+    assert list(corpora.train) == ["aa_one", "bb_two"] == list(corpora.evaluation["test"])
+    assert list(corpora.source_validation) == ["aa_one"]
+    assert "validation" not in corpora.to_dict()["bb_two"]
+    note = next(note for note in corpora.report.notes if "last epoch" in note)
+    assert note.startswith("bb_two: without a dev set, a model of several languages is chosen by the dev sets of the")
+    alone = corpora.of_languages(["bb_two"])
+    assert alone.source_validation == {}
+    assert list(alone.evaluation) == ["test"]
+
+
+def test_without_any_dev_set_the_last_epoch_is_the_model(tmp_path):
+    training = PolyglotTrainingArguments(output_dir=str(tmp_path))
+
+    changed = training.without_dev_set()
+
+    assert (changed.selection, changed.load_best_model_at_end, changed.eval_strategy) == ("last", False, "no")
+    assert (training.selection, training.load_best_model_at_end, training.eval_strategy) == (None, True, "epoch")
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "shown"),
+    [
+        ({"selection": "source_dev"}, "`selection` is 'source_dev'"),
+        ({"compare_selection": True}, "`compare_selection` is True"),
+        ({"early_stopping_patience": 2}, "`early_stopping_patience` is 2"),
+        ({"sampling": "dynamic"}, "`sampling` is 'dynamic'"),
+    ],
+)
+def test_what_follows_dev_scores_needs_a_dev_set(asked_for, shown, tmp_path):
+    training = PolyglotTrainingArguments(output_dir=str(tmp_path), **asked_for)
+
+    with pytest.raises(ValueError, match=rf"{shown}, and no language that is trained on has a dev set"):
+        training.without_dev_set()
 
 
 @pytest.mark.parametrize(
@@ -205,3 +247,53 @@ def test_a_treebank_without_its_words_is_pointed_out(tmp_path):
     assert [note[: note.index(", as")] for note in notes if "every word" in note] == [
         "bb_two: every word of test is `_`"
     ]
+
+
+def test_several_tasks_are_one_string_and_entities_come_first(tmp_path):
+    arguments = CorpusArguments(task=["feats", "upos"])
+
+    assert arguments.task == "upos feats"
+    assert [task.name for task in arguments.tasks] == ["upos", "feats"]
+    assert CorpusArguments(task=["upos"]).task == CorpusArguments(task="upos").task == "upos"
+    with pytest.raises(ValueError, match="`task` is 'upos upos'; expected some of ner, upos, feats, each once"):
+        load_recipe_corpora(CorpusArguments(task="upos upos"))
+    with pytest.raises(ValueError, match="`task` is 'ner upos', and no corpus is given"):
+        load_recipe_corpora(CorpusArguments(task="ner upos"))
+
+
+def test_several_tasks_give_a_model_its_heads(tmp_path):
+    folder = write_treebanks(tmp_path)
+
+    corpora = load_recipe_corpora(
+        CorpusArguments(corpora=[f"{folder}/*"], task="upos feats", task_weights=["upos=2", "feats=0.5"])
+    )
+
+    assert corpora.labels == ["NOUN", "PUNCT", "VERB", "X"]
+    assert corpora.task_settings == {
+        "label_scheme": "upos",
+        "further_labels": {"feats": ["Case=Nom|Number=Sing", "Number=Sing", "Tense=Past", "_"]},
+        "loss_weights": {"upos": 2.0, "feats": 0.5},
+    }
+    assert load_recipe_corpora(CorpusArguments(corpora=[f"{folder}/*"], task="upos")).task_settings == {
+        "label_scheme": "upos"
+    }
+    alone = load_recipe_corpora(CorpusArguments(corpora=[f"{folder}/*"], task="upos")).to_dict()
+    assert corpora.to_dict()["aa_one"]["train"]["sentences"] == alone["aa_one"]["train"]["sentences"]
+    assert corpora.to_dict()["aa_one"]["train"]["fingerprint"] != alone["aa_one"]["train"]["fingerprint"]
+
+
+@pytest.mark.parametrize("weights", [["upos"], ["upos=0"], ["upos=-1"], ["ner=1"], ["upos=1", "upos=2"], ["upos=x"]])
+def test_weights_of_tasks_without_sense_are_refused(weights, tmp_path):
+    folder = write_treebanks(tmp_path)
+    arguments = CorpusArguments(corpora=[f"{folder}/*"], task="upos feats", task_weights=weights)
+
+    with pytest.raises(ValueError, match=r"`task_weights` has 'u?(pos|ner).*'; expected TASK=NUMBER with a positive"):
+        load_recipe_corpora(arguments)
+
+
+@pytest.mark.parametrize("settings", [{"tag_column": "3"}, {"type_map": ["DATE=O"]}])
+def test_what_says_how_one_task_is_read_is_refused_with_several(settings, tmp_path):
+    folder = write_treebanks(tmp_path)
+
+    with pytest.raises(ValueError, match=r"`(tag_column|type_map)` is .*, and `task` is 'upos feats'; expected none"):
+        load_recipe_corpora(CorpusArguments(corpora=[f"{folder}/*"], task="upos feats", **settings))

@@ -76,6 +76,24 @@ def test_the_results_of_all_languages_are_joined_seed_by_seed(corpora, tmp_path)
     assert f"{tmp_path.name}/swa" in card
 
 
+def test_a_language_without_a_dev_set_is_trained_to_its_last_epoch(tmp_path):
+    def train(corpora, training):
+        selections.append(training.selection)
+        return recipe(Arguments(), [])(corpora, training)
+
+    selections = []
+    corpora = load_recipe_corpora(Arguments()).of_languages(["swa", "spa"])
+    del corpora.evaluation["validation"]["spa"]
+
+    train_each_language(train, Arguments(), training_arguments(tmp_path), corpora)
+    (tmp_path / "swa" / "results.json").unlink()
+    train_each_language(train, Arguments(), training_arguments(tmp_path), corpora)
+
+    # The run of spa has ended, and is known again though its arguments were changed.
+    assert selections == [None, "last", None]
+    assert read_results(tmp_path / "spa")["arguments"]["selection"] == "last"
+
+
 def test_a_language_whose_run_has_ended_is_not_trained_again(corpora, tmp_path):
     trained = []
     first = train_each_language(recipe(Arguments(), trained), Arguments(), training_arguments(tmp_path), corpora)

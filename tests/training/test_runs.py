@@ -56,6 +56,19 @@ def test_the_best_seed_on_dev_is_kept_and_unseen_languages_have_no_say(tmp_path,
     assert outcome.trainer.args.output_dir == str(tmp_path)
 
 
+@pytest.mark.parametrize("evaluation", [{}, {"validation": {"yor": CORPORA["yor"]}}])
+def test_the_first_seed_is_kept_where_no_dev_set_can_choose(evaluation, tmp_path, monkeypatch):
+    scores = scores_of_seeds({1: 70.0, 2: 72.0}, {1: 10.0, 2: 60.0})
+    monkeypatch.setattr(runs, "score_corpora", scores)
+
+    outcome = train_over_seeds(
+        SeedTrainer, training_arguments(tmp_path), [1, 2], evaluation | {"test": CORPORA}, zero_shot_languages=["yor"]
+    )
+
+    assert outcome.best_seed == 1
+    assert SeedTrainer.saved == (str(tmp_path), 1)
+
+
 @pytest.mark.parametrize(("seeds", "message"), [([], r"`seeds` is \[\]"), ([1, 1], r"`seeds` is \[1, 1\]")])
 def test_seeds_come_once_each(tmp_path, seeds, message):
     with pytest.raises(ValueError, match=message):

@@ -1,0 +1,205 @@
+"""
+The vocabulary of a tokenizer, cut down to the pieces that a text needs.
+
+Most of a multilingual encoder's weights are embeddings of pieces that the languages at hand never use. What is left
+out here changes no piece of the given texts.
+
+Reference:
+    Abdaoui, Pradel and Sigel (2020). https://aclanthology.org/2020.sustainlp-1.16
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
+
+TEXTS_AT_ONCE = 1000
+TRIMMABLE = ("Unigram", "WordPiece", "BPE")
+
+
+@dataclass
+class TrimmedVocabulary:
+    """
+    A tokenizer with fewer pieces, and which they are of the one that it was made from.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerFast`):
+            The new one.
+        kept_ids (`list[int]`):
+            Id in the old one of each of its pieces, in the order of their new ids: the rows of the embeddings.
+    """
+
+    tokenizer: PreTrainedTokenizerFast
+    kept_ids: list[int]
+
+
+def trim_vocabulary(
+    tokenizer: PreTrainedTokenizerFast, texts: Iterable[str | Sequence[str]], *, keep_characters: bool = True
+) -> TrimmedVocabulary:
+    """
+    A tokenizer with those pieces only that occur in the texts, which cuts these texts as the old one does.
+
+    Args:
+        tokenizer (`PreTrainedTokenizerFast`):
+            With a backend of kind Unigram (XLM-R), WordPiece (mBERT) or BPE.
+        texts (`Iterable`):
+            Running text, or the words of sentences, as the model is to read them. Read twice.
+        keep_characters (`bool`, *optional*, defaults to `True`):
+            Whether to keep every piece of a single character too, so that other text can be read.
+
+    Raises:
+        ValueError: if the backend is of another kind, or if a text would be cut otherwise than before.
+    """
+    texts = list(texts)
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    model = state["model"]
+    kind = model.get("type", "none")
+    if kind not in TRIMMABLE:
+        raise ValueError(
+            f"The tokenizer is of kind {kind}; expected {', '.join(TRIMMABLE)}. Leave its vocabulary as it is with "
+            "--trim_vocabulary false."
+        )
+    unknown = model["vocab"][model["unk_id"]][0] if model.get("unk_id") is not None else None
+    ids = {piece: id_ for id_, (piece, _) in enumerate(model["vocab"])} if kind == "Unigram" else model["vocab"]
+    piece_of = {id_: piece for piece, id_ in ids.items()}
+    kept = {piece_of[id_] for id_ in _used_ids(tokenizer, texts) if id_ in piece_of}
+    kept |= {added["content"] for added in state["added_tokens"]} & set(ids)
+    prefix = model.get("continuing_subword_prefix") or ""
+    if keep_characters:
+        kept |= {piece for piece in ids if _is_character(piece, prefix)}
+    if kind == "Unigram":
+        _keep_for_unigram(model, kept)
+    elif kind == "WordPiece":
+        kept |= set(_pieces_of_unknown_words(tokenizer, texts, ids, model))
+    else:
+        _trim_bpe(model, kept, prefix)
+    order = sorted(kept, key=ids.__getitem__)
+    new_id = {piece: index for index, piece in enumerate(order)}
+    model["vocab"] = [model["vocab"][ids[piece]] for piece in order] if kind == "Unigram" else new_id
+    kept_ids = [ids[piece] for piece in order]
+    # What was added to the model's own pieces comes behind them, in its old order.
+    for added in sorted(state["added_tokens"], key=lambda added: added["id"]):
+        if added["content"] not in new_id:
+            new_id[added["content"]] = len(new_id)
+            kept_ids.append(added["id"])
+    if unknown is not None:
+        model["unk_id"] = new_id[unknown]
+    _renumber(state, new_id)
+    trimmed = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
+        model_max_length=tokenizer.model_max_length,
+        padding_side=tokenizer.padding_side,
+        model_input_names=tokenizer.model_input_names,
+        clean_up_tokenization_spaces=False,
+        **tokenizer.special_tokens_map,
+    )
+    _refuse_other_pieces(tokenizer, trimmed, texts)
+    return TrimmedVocabulary(trimmed, kept_ids)
+
+
+def _encoded(tokenizer, texts: Iterable[str | Sequence[str]]) -> Iterator[tuple[str | Sequence[str], list[int]]]:
+    """Each text and the ids of its pieces, special ones included."""
+    for is_split in (False, True):
+        remaining = iter([text for text in texts if isinstance(text, str) != is_split])
+        while batch := list(islice(remaining, TEXTS_AT_ONCE)):
+            given = [list(text) for text in batch] if is_split else batch
+            ids = tokenizer(given, is_split_into_words=is_split, truncation=False, verbose=False)["input_ids"]
+            yield from zip(batch, ids, strict=True)
+
+
+def _used_ids(tokenizer, texts: Sequence[str | Sequence[str]]) -> set[int]:
+    return {id_ for _, ids in _encoded(tokenizer, texts) for id_ in ids}
+
+
+def _is_character(piece: str, prefix: str) -> bool:
+    """Whether this is a single character, the mark of a word's start or middle set aside."""
+    return len(piece) == 1 or len(piece.removeprefix(prefix)) == 1 or (piece[0] in "▁Ġ" and len(piece) == 2)
+
+
+def _keep_for_unigram(model: Mapping[str, Any], kept: set[str]) -> None:
+    """Add what decides how dear an unknown character is: that hangs on the lowest score of all."""
+    if model["unk_id"] is not None:
+        kept.add(model["vocab"][model["unk_id"]][0])
+    kept.add(min(model["vocab"], key=lambda piece: piece[1])[0])
+    if model.get("byte_fallback"):
+        kept.update(f"<0x{byte:02X}>" for byte in range(256))
+
+
+def _pieces_of_unknown_words(
+    tokenizer, texts: Sequence[str | Sequence[str]], ids: Mapping[str, int], model: Mapping[str, Any]
+) -> Iterator[str]:
+    """
+    The pieces that stand in words which are unknown as a whole, and the unknown piece.
+
+    The longest piece is taken first, and if nothing fits behind it, the word is unknown; without that piece, another
+    might be taken, and the word be known.
+    """
+    yield model["unk_token"]
+    prefix = model["continuing_subword_prefix"]
+    backend = tokenizer.backend_tokenizer
+    unknown = ids[model["unk_token"]]
+    seen: set[str] = set()
+    for text, pieces in _encoded(tokenizer, texts):
+        if unknown in pieces:
+            words = text if isinstance(text, str) else " ".join(text)
+            words = backend.normalizer.normalize_str(words) if backend.normalizer else words
+            cut = backend.pre_tokenizer.pre_tokenize_str(words) if backend.pre_tokenizer else [(words, ())]
+            seen.update(word for word, _ in cut)
+    for word in seen:
+        for start in range(len(word)):
+            for end in range(start + 1, len(word) + 1):
+                piece = word[start:end] if start == 0 else prefix + word[start:end]
+                if piece in ids:
+                    yield piece
+
+
+def _trim_bpe(model: dict[str, Any], kept: set[str], prefix: str) -> None:
+    """Add what kept pieces are merged from, and leave out the merges that make no kept piece."""
+    merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in model["merges"]]
+    parts: dict[str, list[tuple[str, str]]] = {}
+    for left, right in merges:
+        parts.setdefault(left + right.removeprefix(prefix), []).append((left, right))
+    waiting = list(kept)
+    while waiting:
+        for merge in parts.get(waiting.pop(), ()):
+            new = set(merge) - kept
+            kept |= new
+            waiting.extend(new)
+    model["merges"] = [list(merge) for merge in merges if {*merge, merge[0] + merge[1].removeprefix(prefix)} <= kept]
+    if model.get("unk_token") is not None:
+        kept.add(model["unk_token"])
+
+
+def _renumber(state: dict[str, Any], new_id: Mapping[str, int]) -> None:
+    """Write the new ids wherever a tokenizer's description has ids, but in its model."""
+    for added in state["added_tokens"]:
+        added["id"] = new_id[added["content"]]
+    state["added_tokens"].sort(key=lambda added: added["id"])
+    state["truncation"] = state["padding"] = None
+    processor = state["post_processor"] or {}
+    for part in [processor, *processor.get("processors", [])]:
+        for special in part.get("special_tokens", {}).values():
+            special["ids"] = [new_id[piece] for piece in special["tokens"]]
+        for name in ("sep", "cls"):
+            if name in part:
+                part[name] = [part[name][0], new_id[part[name][0]]]
+
+
+def _refuse_other_pieces(old, new, texts: Sequence[str | Sequence[str]]) -> None:
+    """
+    Make sure that nothing has changed.
+
+    Raises:
+        ValueError: if it has.
+    """
+    for (text, ids), (_, new_ids) in zip(_encoded(old, texts), _encoded(new, texts), strict=True):
+        before, after = old.convert_ids_to_tokens(ids), new.convert_ids_to_tokens(new_ids)
+        if before != after:
+            raise ValueError(
+                f"With the trimmed vocabulary, {text!r:.80} is cut into {after}, and before into {before}; expected "
+                "the same. Leave the vocabulary as it is with --trim_vocabulary false."
+            )

@@ -1,0 +1,183 @@
+"""Whether an exported model tags as the model does, language by language; one that does not is never written."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_polyglot.inference.onnx_export import onnx_model, settings_of, write_exported
+from hf_polyglot.inference.onnx_int8 import int8_model
+from hf_polyglot.inference.onnx_runtime import MODEL_FILE, OnnxTagger
+from hf_polyglot.inference.tagging import check_tagger, tag_words
+from hf_polyglot.span_metrics import scores_with_average
+from hf_polyglot.tasks import task_of
+
+PARITY_FILE = "parity.json"
+
+Tags = list[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class ParitySentences:
+    """
+    Sentences of one language that a model and its export both tag.
+
+    Args:
+        words (`Sequence[Sequence[str]]`):
+            Words of each sentence.
+        tags (`Sequence[Sequence[str]]`, *optional*):
+            Their gold tags. By default, those that the model gives are taken for gold.
+    """
+
+    words: Sequence[Sequence[str]]
+    tags: Sequence[Sequence[str]] | None = None
+
+
+def export_tagger(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    output_dir: str | Path,
+    sentences: Mapping[str, ParitySentences],
+    *,
+    int8: bool = False,
+    max_f1_loss: float = 0.5,
+    max_differing_labels: int = 0,
+    batch_size: int = 32,
+) -> dict[str, Any]:
+    """
+    Write a tagger as an ONNX graph, if it tags these sentences as the model does.
+
+    Args:
+        model (`PreTrainedModel`):
+            A tagger of words of this package, on the CPU.
+        tokenizer (`PreTrainedTokenizerBase`):
+            Its tokenizer.
+        output_dir (`str` or `Path`):
+            Folder that [`OnnxTagger`] then reads; a new one.
+        sentences (`Mapping[str, ParitySentences]`):
+            By language.
+        int8 (`bool`, *optional*, defaults to `False`):
+            Whether the weights become 8-bit integers.
+        max_f1_loss (`float`, *optional*, defaults to 0.5):
+            Percentage points of F1 (of accuracy, where each word has a class) that the graph of integers may lose in a
+            language.
+        max_differing_labels (`int`, *optional*, defaults to 0):
+            Words of all languages to which the graph of floats may give another label than the model does.
+        batch_size (`int`, *optional*, defaults to 32):
+            Sentences read at once.
+
+    Returns:
+        What was compared, as `parity.json` in the folder has it: for each language `sentences`, `words`, the scores
+        and the numbers of differing labels of each form of the model; and their sizes in bytes.
+
+    Raises:
+        ValueError: if the folder is not empty, if there is nothing to compare, or if the export does not tag as the
+            model does.
+    """
+    folder = Path(output_dir)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"`output_dir` {folder} is not empty; expected a new folder. Give another one.")
+    if not any(of_language.words for of_language in sentences.values()):
+        raise ValueError("There is no sentence to compare the export on; expected some. Give other corpora.")
+    check_tagger(model)
+    graph = onnx_model(model)
+    tags = {
+        "pytorch": {
+            language: _tags(tag_words(model, tokenizer, of.words, batch_size, [language] * len(of.words)))
+            for language, of in sentences.items()
+        }
+    }
+    sizes = {"pytorch": sum(weight.numel() * weight.element_size() for weight in model.parameters())}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+        for form in ("onnx", "int8") if int8 else ("onnx",):
+            written = Path(scratch, form)
+            if form == "int8":
+                graph = int8_model(graph)
+            write_exported(written, graph, tokenizer, settings_of(model, tokenizer, int8=form == "int8"))
+            tagger = OnnxTagger(written, num_threads=1)
+            tags[form] = {
+                language: _tags(tagger.tag_words(of.words, batch_size, [language] * len(of.words)))
+                for language, of in sentences.items()
+            }
+            sizes[form] = (written / MODEL_FILE).stat().st_size
+        report = _report(sentences, tags, model.config.label_scheme) | {"bytes": sizes, "max_f1_loss": max_f1_loss}
+        _refuse_differing(report, max_differing_labels)
+        if int8:
+            _refuse_loss(report, max_f1_loss)
+        (written / PARITY_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        if folder.is_dir():
+            folder.rmdir()
+        written.rename(folder)
+    return report
+
+
+def _tags(tagged: Sequence[Any]) -> Tags:
+    return [sentence.tags for sentence in tagged]
+
+
+def _report(
+    sentences: Mapping[str, ParitySentences], tags: Mapping[str, Mapping[str, Tags]], scheme: str
+) -> dict[str, Any]:
+    task = task_of(scheme)
+    languages = [language for language, of in sentences.items() for _ in of.words]
+    gold = [
+        tuple(sentence)
+        for language, of in sentences.items()
+        for sentence in (tags["pytorch"][language] if of.tags is None else of.tags)
+    ]
+    scores = {}
+    for form, of_languages in tags.items():
+        predicted = [sentence for language in sentences for sentence in of_languages[language]]
+        scores[form] = scores_with_average(task.scores_by_language(gold, predicted, languages, scheme))
+    return {
+        "metric": task.metric,
+        "gold": "pytorch" if any(of.tags is None for of in sentences.values()) else "corpora",
+        "languages": {
+            language: {
+                "sentences": len(of.words),
+                "words": sum(map(len, of.words)),
+                "scores": {form: scores[form][language][task.metric] for form in tags},
+                "differing_labels": {
+                    form: _num_differing(tags["pytorch"][language], tags[form][language])
+                    for form in tags
+                    if form != "pytorch"
+                },
+            }
+            for language, of in sentences.items()
+            if of.words
+        },
+    }
+
+
+def _num_differing(left: Tags, right: Tags) -> int:
+    return sum(a != b for one, other in zip(left, right, strict=True) for a, b in zip(one, other, strict=True))
+
+
+def _refuse_differing(report: Mapping[str, Any], max_differing_labels: int) -> None:
+    differing = {language: of["differing_labels"]["onnx"] for language, of in report["languages"].items()}
+    total = sum(differing.values())
+    if total > max_differing_labels:
+        words = sum(of["words"] for of in report["languages"].values())
+        where = ", ".join(f"{language} {count}" for language, count in differing.items() if count)
+        raise ValueError(
+            f"The exported model gives {total} of {words:,} words another label than PyTorch does ({where}); expected "
+            f"at most {max_differing_labels}. Nothing was written. One or two may be ties between labels, which "
+            "`max_differing_labels` allows for; more are an error of the export."
+        )
+
+
+def _refuse_loss(report: Mapping[str, Any], max_f1_loss: float) -> None:
+    metric = {"f1": "F1"}.get(report["metric"], report["metric"])
+    losses = {language: of["scores"]["pytorch"] - of["scores"]["int8"] for language, of in report["languages"].items()}
+    too_large = {language: loss for language, loss in losses.items() if loss > max_f1_loss}
+    if too_large:
+        named = ", ".join(f"{loss:.2f} on {language}" for language, loss in sorted(too_large.items()))
+        raise ValueError(
+            f"With 8-bit weights the model loses {metric}: {named}; expected at most {max_f1_loss} in every language "
+            "(`max_f1_loss`). Nothing was written. Export it without `int8`, or allow for more."
+        )

@@ -1,0 +1,168 @@
+"""The two phases of a distillation in one run: what its command line says of them, and the first of them."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, concatenate_datasets
+from safetensors.torch import load_file
+from transformers.utils import SAFE_WEIGHTS_NAME
+
+from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.distillation import POSITIONS, DistillationSettings, DistillationTrainer
+from hf_polyglot.training.students import Student, shares_pieces
+
+DISTILLED = "distilled"
+
+
+@dataclass
+class DistillationArguments:
+    """What the student learns of its teacher, and how long; the defaults are those of Tsai et al. (2019)."""
+
+    teacher: str = field(default="", metadata={"help": "Folder or Hub id of a trained tagger."})
+    temperature: float = field(default=3.0, metadata={"help": "What all scores are divided by; 1, 2 or 3."})
+    positions: str | None = field(
+        default=None,
+        metadata={
+            "help": "Where teacher and student are compared: pieces, all of them, or words. Default: pieces where "
+            "both have a linear layer on the same pieces.",
+            "choices": POSITIONS,
+        },
+    )
+    num_kept_labels: int | None = field(
+        default=16,
+        metadata={
+            "help": "Labels of the teacher that are kept for each position, the most probable ones, in 16 bits; the "
+            "probability that they leave is spread evenly over the others."
+        },
+    )
+    sequence_nbest: int = field(
+        default=0,
+        metadata={"help": "Of two CRFs, compare this many best paths of each sentence, not the labels of its words."},
+    )
+    hidden_weight: float = field(
+        default=0.0, metadata={"help": "Weight of the mean squared difference of hidden states; 0: not compared."}
+    )
+    attention_weight: float = field(
+        default=0.0, metadata={"help": "Weight of that of attentions; needs the same pieces."}
+    )
+    keep_teacher_outputs: bool = field(
+        default=True,
+        metadata={
+            "help": "Ask the teacher once, and keep what it says below the cache of datasets, where later runs find "
+            "it. False: ask it for every batch, which keeps all labels in 32 bits."
+        },
+    )
+    distillation_epochs: float = field(default=3.0, metadata={"help": "Passes over the texts; 0: no distillation."})
+    distillation_learning_rate: float = field(default=1e-4, metadata={"help": "Of the first phase."})
+    distillation_batch_size: int = field(default=256, metadata={"help": "Sentences that each process reads at once."})
+    distillation_accumulation_steps: int = field(default=1, metadata={"help": "Such batches to an update."})
+
+
+def distillation_settings(
+    arguments: DistillationArguments, student: Student, teacher: Any, teacher_tokenizer: Any, dataset: Dataset
+) -> DistillationSettings:
+    """
+    What a command line says that is compared, and where, if it does not say that.
+
+    Args:
+        arguments ([`DistillationArguments`]):
+            From the command line.
+        student ([`Student`]):
+            Of whom.
+        teacher (`nn.Module`):
+            By whom.
+        teacher_tokenizer (`PreTrainedTokenizerFast`):
+            Whose pieces the student may share.
+        dataset (`Dataset`):
+            Sentences by which that is found out.
+    """
+    positions = arguments.positions
+    if positions is None:
+        are_linear = (
+            getattr(teacher, "classifies_pieces", False)
+            and student.encoder is not None
+            and not student.arguments.use_crf
+        )
+        same = are_linear and shares_pieces(student.tokenizer, teacher_tokenizer, dataset[:1000]["tokens"])
+        positions = "pieces" if same else "words"
+    return DistillationSettings(
+        temperature=arguments.temperature,
+        positions=positions,
+        num_kept=arguments.num_kept_labels if arguments.keep_teacher_outputs else None,
+        sequence_nbest=arguments.sequence_nbest,
+        hidden_weight=arguments.hidden_weight,
+        attention_weight=arguments.attention_weight,
+    )
+
+
+def distillation_training(
+    training: PolyglotTrainingArguments, arguments: DistillationArguments
+) -> PolyglotTrainingArguments:
+    """
+    How the first phase is trained: its own rate, batches and epochs, to its last step; below the run's folder.
+
+    Args:
+        training ([`PolyglotTrainingArguments`]):
+            Of the second phase.
+        arguments ([`DistillationArguments`]):
+            From the command line.
+    """
+    first = copy.copy(training)
+    first.output_dir = str(Path(training.output_dir) / DISTILLED)
+    first.learning_rate = arguments.distillation_learning_rate
+    first.num_train_epochs = arguments.distillation_epochs
+    first.per_device_train_batch_size = arguments.distillation_batch_size
+    first.gradient_accumulation_steps = arguments.distillation_accumulation_steps
+    first.max_steps = -1
+    # What chooses or changes by labels, or treats the layers of a pretrained encoder apart, is of the second phase.
+    first.load_best_model_at_end = first.compare_selection = False
+    first.selection = first.early_stopping_patience = None
+    first.head_learning_rate = first.unfrozen_layers_per_epoch = None
+    first.layer_rate_divisor = 1.0
+    first.slanted_triangular = first.gradient_surgery = False
+    return first
+
+
+def distil_first(trainer: DistillationTrainer) -> None:
+    """
+    Run the first phase, or go on with it, or, in a run that is resumed, take what it left when it ended.
+
+    Args:
+        trainer ([`DistillationTrainer`]):
+            Of the first phase; its model is the student of the second.
+
+    Raises:
+        SystemExit: if Ctrl-C or SIGTERM ended it; it says how to go on.
+    """
+    is_resumed = str(trainer.args.resume_from_checkpoint or "false").lower() == "true"
+    ended = Path(trainer.args.output_dir) / SAFE_WEIGHTS_NAME
+    if is_resumed and ended.is_file():
+        trainer.model.load_state_dict(load_file(ended))
+        trainer.args.print(f"The student was distilled already: {ended.parent}")
+        return
+    trainer.args.print(f"Distillation on {len(trainer.train_dataset):,} sentences, at {trainer.settings.positions}")
+    try:
+        trainer.train(resume_from_checkpoint=is_resumed)
+    except KeyboardInterrupt as interruption:
+        raise SystemExit(f"\n{interruption}" if interruption.args else 130) from None
+    trainer.save_model()
+
+
+def joined_sentences(*given: Mapping[str, Dataset]) -> dict[str, Dataset]:
+    """
+    The words of sentences by language, those of several mappings behind one another.
+
+    Args:
+        given (`Mapping[str, Dataset]`):
+            Sentences with `tokens`.
+    """
+    languages = dict.fromkeys(language for datasets in given for language in datasets)
+    return {
+        language: concatenate_datasets([
+            datasets[language].select_columns("tokens") for datasets in given if language in datasets
+        ])
+        for language in languages
+    }

@@ -1,0 +1,158 @@
+"""The student of a distillation: which model a command line asks for, and how it is made from its teacher."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, TrainingArguments
+
+from hf_polyglot.model_files import checked_model_name
+from hf_polyglot.models import (
+    ByteCRFConfig,
+    ByteCRFForTokenClassification,
+    EncoderCRFForTokenClassification,
+    SpellingTokenizer,
+)
+from hf_polyglot.models.word_pieces import load_piece_tokenizer
+from hf_polyglot.training.student_encoder import StudentEncoderArguments, build_student_encoder
+
+STUDENT_TYPES = ("encoder_crf", "byte_crf")
+
+
+@dataclass
+class StudentArguments(StudentEncoderArguments):
+    """What the student is."""
+
+    student_type: str = field(
+        default="encoder_crf",
+        metadata={
+            "help": "encoder_crf: a small encoder of pieces, with a linear layer. byte_crf: BiLSTMs over bytes and "
+            "over words.",
+            "choices": STUDENT_TYPES,
+        },
+    )
+    student_encoder: str | None = field(
+        default=None,
+        metadata={"help": "Folder or Hub id of the student's encoder. Default: a new one, of the sizes below."},
+    )
+    use_crf: bool = field(default=False, metadata={"help": "Give the student a CRF over words."})
+    word_dropout: float = field(default=0.1, metadata={"help": "Dropout on the student's word vectors."})
+
+
+@dataclass
+class Student:
+    """
+    How a student is made.
+
+    Args:
+        arguments ([`StudentArguments`]):
+            What it is.
+        tokenizer (`PreTrainedTokenizerFast`):
+            Its tokenizer.
+        encoder (`str`, *optional*):
+            Folder or Hub id of its encoder; a byte-CRF has none.
+    """
+
+    arguments: StudentArguments
+    tokenizer: Any
+    encoder: str | None
+
+    def new_model(self, labels: Sequence[str], label_scheme: str) -> PreTrainedModel:
+        """
+        An untrained student, but for its encoder if that was trained.
+
+        Args:
+            labels (`Sequence[str]`):
+                Tags, in the order of their ids.
+            label_scheme (`str`):
+                Their scheme.
+        """
+        settings: dict[str, Any] = {
+            "label_scheme": label_scheme,
+            "use_crf": self.arguments.use_crf,
+            "word_dropout": self.arguments.word_dropout,
+        }
+        if self.encoder is not None:
+            return EncoderCRFForTokenClassification.from_encoder_pretrained(
+                self.encoder, labels=labels, tokenizer=self.tokenizer, num_concatenated_layers=1, num_hidden_layers=0,
+                **settings,
+            )  # fmt: skip
+        width = self.arguments.student_hidden_size
+        return ByteCRFForTokenClassification(
+            ByteCRFConfig(
+                vocab_size=len(self.tokenizer),
+                embedding_size=width,
+                unit_hidden_size=width,
+                hidden_size=width,
+                id2label=dict(enumerate(labels)),
+                label2id={label: index for index, label in enumerate(labels)},
+                **settings,
+            )
+        )
+
+
+def load_student(
+    arguments: StudentArguments,
+    training: TrainingArguments,
+    teacher: Any,
+    teacher_tokenizer: Any,
+    texts: Iterable[str | Sequence[str]],
+) -> Student:
+    """
+    The student that a command line asks for.
+
+    Args:
+        arguments ([`StudentArguments`]):
+            From the command line.
+        training (`TrainingArguments`):
+            A new encoder is written below its `output_dir`, as `student`, where `--encoder` of other recipes finds it.
+        teacher (`nn.Module`):
+            Whose embeddings it may begin with.
+        teacher_tokenizer (`PreTrainedTokenizerFast`):
+            Whose pieces it has.
+        texts (`Iterable`):
+            Whose pieces are kept.
+
+    Raises:
+        ValueError: if it needs pieces, and neither a teacher nor an encoder gives them.
+    """
+    if arguments.student_type == "byte_crf":
+        return Student(arguments, SpellingTokenizer.of_bytes(), None)
+    if arguments.student_encoder is not None:
+        name = checked_model_name(arguments.student_encoder)
+        return Student(arguments, load_piece_tokenizer(name), name)
+    if getattr(teacher, "input_form", "pieces") != "pieces":
+        raise ValueError(
+            "The teacher reads no pieces, so that a student of type encoder_crf has none to begin with; expected an "
+            "encoder. Give one with --student_encoder, or take --student_type byte_crf."
+        )
+    name = str(Path(training.output_dir) / "student")
+    with training.main_process_first():
+        if training.process_index == 0:
+            encoder = getattr(teacher, "encoder", teacher)
+            embeddings = encoder.get_input_embeddings().weight if arguments.embeddings_from_teacher else None
+            build_student_encoder(name, arguments, teacher_tokenizer, texts, teacher_embeddings=embeddings)
+    return Student(arguments, load_piece_tokenizer(name), name)
+
+
+def shares_pieces(student: Any, teacher: Any, sentences: Sequence[Sequence[str]]) -> bool:
+    """
+    Whether two tokenizers cut these sentences into the same pieces.
+
+    Args:
+        student (`PreTrainedTokenizerFast`):
+            The one.
+        teacher (`PreTrainedTokenizerFast`):
+            The other.
+        sentences (`Sequence[Sequence[str]]`):
+            Words of each.
+    """
+    if any(hasattr(tokenizer, "encode_words") for tokenizer in (student, teacher)):
+        return False
+    given = [list(words) for words in sentences]
+    cut = [
+        [tokenizer.convert_ids_to_tokens(ids) for ids in tokenizer(given, is_split_into_words=True)["input_ids"]]
+        for tokenizer in (student, teacher)
+    ]
+    return cut[0] == cut[1]

@@ -1,0 +1,234 @@
+"""
+The teacher of a distillation: any tagger, and what it says of words or of pieces.
+
+Axes:
+    batch      sentences
+    positions  words of the longest sentence in the batch, or its pieces
+    windows    rows of pieces that an encoder reads
+    pieces     positions of the longest window
+    labels     label ids of the teacher
+    kept       most probable labels, or paths
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel
+from transformers.modeling_outputs import TokenClassifierOutput
+
+from hf_polyglot.model_files import checked_model_name
+from hf_polyglot.models.label_scheme import PADDING_LABEL
+from hf_polyglot.models.piece_encoder import max_pieces_of, vectors_at
+from hf_polyglot.models.word_pieces import load_piece_tokenizer
+from hf_polyglot.training.adapters import refuse_adapter
+
+
+class StockTagger(nn.Module):
+    """
+    One of transformers' own `...ForTokenClassification`, read as the taggers of this package are.
+
+    Args:
+        model (`PreTrainedModel`):
+            The model; words are its first pieces.
+        tokenizer (`PreTrainedTokenizerFast`):
+            Its tokenizer.
+        label_scheme (`str`):
+            Scheme of its labels, which its configuration does not say.
+    """
+
+    input_form = "pieces"
+    classifies_pieces = True
+
+    def __init__(self, model: PreTrainedModel, tokenizer, label_scheme: str):
+        super().__init__()
+        self.model = model
+        self.config: Any = model.config
+        self.config.max_pieces = max_pieces_of(model.config, tokenizer)
+        self.config.label_scheme = label_scheme
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The model without its head."""
+        return self.model.base_model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, word_positions: Tensor, **kwargs):
+        """
+        Scores of the labels at the positions.
+
+        Args:
+            input_ids (`LongTensor` of shape `(windows, pieces)`):
+                Pieces.
+            attention_mask (`LongTensor` of shape `(windows, pieces)`):
+                1 on real pieces.
+            word_positions (`LongTensor` of shape `(batch, positions)`):
+                Index of each in the flattened `input_ids`, -1 on padding.
+            kwargs:
+                Further arguments of the model.
+        """
+        outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
+        outputs.logits = vectors_at(outputs.logits, word_positions)  # (batch, positions, labels)
+        return outputs
+
+    def label_log_probabilities(
+        self, outputs: TokenClassifierOutput, mask: Tensor, temperature: float = 1.0
+    ) -> Tensor:
+        """
+        Log-probability of each label at each position, `(batch, positions, labels)`.
+
+        Args:
+            outputs (`TokenClassifierOutput`):
+                Of this model.
+            mask (`BoolTensor` of shape `(batch, positions)`):
+                True on real ones.
+            temperature (`float`, *optional*, defaults to 1.0):
+                What the scores are divided by.
+        """
+        return (outputs.logits.float() / temperature).log_softmax(2)
+
+
+def load_teacher(name: str, label_scheme: str) -> tuple[Any, Any]:
+    """
+    A tagger that is only asked, and its tokenizer.
+
+    Args:
+        name (`str`):
+            Folder or Hub id.
+        label_scheme (`str`):
+            Scheme of the labels of a stock model; those of this package know their own.
+
+    Raises:
+        ValueError: if it is no tagger, or one that reads segments of bytes.
+    """
+    refuse_adapter(checked_model_name(name))
+    architectures = AutoConfig.from_pretrained(name).architectures or ["none"]
+    if not architectures[0].endswith("ForTokenClassification"):
+        raise ValueError(
+            f"`teacher` is {name}, a {architectures[0]}; expected a model ...ForTokenClassification. Fine-tune it "
+            "first, or distil the encoder alone with recipes/distill_encoder.py."
+        )
+    model = AutoModelForTokenClassification.from_pretrained(name, dtype=torch.float32).eval().requires_grad_(False)
+    form = getattr(model, "input_form", None)
+    if form == "byte_segments":
+        raise ValueError(
+            f"`teacher` is {name}, which writes spans and has no distribution of labels for a word; expected a "
+            "tagger of words, such as a byte-CRF. Take another one."
+        )
+    load = load_piece_tokenizer if form in ("pieces", None) else AutoTokenizer.from_pretrained
+    tokenizer: Any = load(name)
+    return (StockTagger(model, tokenizer, label_scheme).eval() if form is None else model), tokenizer
+
+
+def has_crf(model: nn.Module) -> bool:
+    """
+    Whether a tagger labels the words of a sentence jointly, by a CRF.
+
+    Args:
+        model (`nn.Module`):
+            Any tagger.
+    """
+    return getattr(model, "crf", None) is not None
+
+
+def check_sequence_nbest(model: nn.Module, role: str) -> None:
+    """
+    Refuse to compare paths where there are none.
+
+    Args:
+        model (`nn.Module`):
+            Teacher or student.
+        role (`str`):
+            Which of them it is.
+
+    Raises:
+        ValueError: if it has no CRF.
+    """
+    if not has_crf(model):
+        raise ValueError(
+            f"`sequence_nbest` is given, and the {role} has no CRF; expected one in teacher and student, whose paths "
+            "have probabilities. Leave it out."
+        )
+
+
+@torch.no_grad()
+def teacher_targets(
+    teacher: Any, outputs: Any, mask: Tensor, *, temperature: float, num_kept: int | None, sequence_nbest: int
+) -> dict[str, Tensor]:
+    """
+    What the student is to say: labels and their probabilities, or paths and theirs.
+
+    Args:
+        teacher (`nn.Module`):
+            Any tagger.
+        outputs (`TokenClassifierOutput`):
+            Its output.
+        mask (`BoolTensor` of shape `(batch, positions)`):
+            True on real positions.
+        temperature (`float`):
+            What scores are divided by.
+        num_kept (`int`, *optional*):
+            How many labels, the most probable ones. Defaults to all.
+        sequence_nbest (`int`):
+            How many paths of each sentence; 0 for labels.
+
+    Returns:
+        `target_ids` of shape `(batch, positions, kept)`, and `target_probabilities` of the same shape, or of paths
+        `(batch, 1, kept)`, which sum to one.
+    """
+    if sequence_nbest:
+        paths, scores = teacher.crf.n_best(outputs.logits, mask, sequence_nbest, outputs.language_ids)
+        # (batch, kept, positions), (batch, kept)
+        return {
+            "target_ids": paths.mT.clamp(min=0),
+            "target_probabilities": (scores / temperature).softmax(1)[:, None],
+        }
+    probabilities = teacher.label_log_probabilities(outputs, mask, temperature).exp()
+    kept, ids = probabilities.topk(min(num_kept or probabilities.shape[2], probabilities.shape[2]), 2)
+    return {"target_ids": ids, "target_probabilities": kept}
+
+
+def teacher_digest(teacher: nn.Module, tokenizer) -> str:
+    """
+    Digest of all that decides what a teacher says: weights, labels, tokenizer.
+
+    Args:
+        teacher (`nn.Module`):
+            Any model with a configuration.
+        tokenizer (`PreTrainedTokenizerFast`):
+            Its tokenizer.
+    """
+    digest = hashlib.sha256()
+    for name, weights in sorted(teacher.state_dict().items()):
+        digest.update(f"{name} {tuple(weights.shape)} {weights.dtype}".encode())
+        digest.update(weights.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    config: Any = teacher.config
+    known = {name: getattr(config, name, None) for name in ("model_type", "id2label", "label_scheme", "languages")}
+    digest.update(json.dumps(known, sort_keys=True).encode())
+    digest.update(tokenizer.backend_tokenizer.to_str().encode())
+    return digest.hexdigest()
+
+
+def mask_of_lengths(lengths: Sequence[int]) -> Tensor:
+    """
+    `(batch, positions)`, True on so many positions of each sentence.
+
+    Args:
+        lengths (`Sequence[int]`):
+            Positions of each sentence.
+    """
+    longest = torch.arange(max(lengths))
+    return longest < torch.tensor(list(lengths))[:, None]
+
+
+def labels_of_mask(mask: Tensor) -> Tensor:
+    """
+    What stands for labels in a batch without any: 0, and -100 on padding, by which the Trainer counts positions.
+
+    Args:
+        mask (`BoolTensor` of shape `(batch, positions)`):
+            True on real ones.
+    """
+    return torch.zeros(mask.shape, dtype=torch.long).masked_fill(~mask, PADDING_LABEL)

@@ -1,0 +1,88 @@
+"""Unlabelled sentences to learn from: the training sentences of corpora, and lines of text files."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datasets import Dataset
+
+Segment = Callable[[str], list[tuple[int, int]]]
+
+
+@dataclass
+class TextArguments:
+    """Which text a student learns from, besides the training sentences of its corpora."""
+
+    text_files: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Files of unlabelled text, in UTF-8, each line a sentence, each LANGUAGE=FILE or a file that is "
+            "named after its language."
+        },
+    )
+    max_text_sentences: int | None = field(
+        default=None, metadata={"help": "Sentences read of each text file, its first ones. Default: all."}
+    )
+
+
+def read_text_files(arguments: TextArguments) -> dict[str, list[str]]:
+    """
+    The lines of the text files that a command line names, by language, empty ones left out.
+
+    Args:
+        arguments ([`TextArguments`]):
+            From the command line.
+
+    Raises:
+        ValueError: if a file is not there, or has no text.
+    """
+    texts: dict[str, list[str]] = {}
+    for given in arguments.text_files:
+        language, equals, name = given.partition("=")
+        if not equals or "/" in language:  # the "=" is part of a path
+            language, name = "", given
+        path = Path(name)
+        if not path.is_file():
+            raise ValueError(f"The text file {name} is not there; expected FILE or LANGUAGE=FILE. Correct the path.")
+        lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+        kept = [line for line in lines if line][: arguments.max_text_sentences]
+        if not kept:
+            raise ValueError(f"The text file {name} has no text; expected a sentence to a line. Leave it out.")
+        texts.setdefault(language or path.name.split(".")[0], []).extend(kept)
+    return texts
+
+
+def words_of_texts(texts: Mapping[str, list[str]], segment: Segment) -> dict[str, Dataset]:
+    """
+    The words of each text, as data sets with `tokens` and `language`; texts without a word are left out.
+
+    Args:
+        texts (`Mapping[str, list[str]]`):
+            Of each language.
+        segment (`Callable`):
+            Gives the places of the words of a text, such as `segment_words`.
+    """
+    datasets = {}
+    for language, lines in texts.items():
+        words = [[line[start:end] for start, end in segment(line)] for line in lines]
+        kept = [of_line for of_line in words if of_line]
+        datasets[language] = Dataset.from_dict({"tokens": kept, "language": [language] * len(kept)})
+    return datasets
+
+
+def texts_as_read(datasets: Mapping[str, Dataset], texts: Mapping[str, list[str]]) -> Iterator[str | list[str]]:
+    """
+    Everything that a tokenizer will meet: the words of sentences, and the lines of texts as they stand.
+
+    Args:
+        datasets (`Mapping[str, Dataset]`):
+            Sentences with `tokens`.
+        texts (`Mapping[str, list[str]]`):
+            Of each language.
+    """
+    for dataset in datasets.values():
+        for words in dataset["tokens"]:
+            yield words
+            yield " ".join(words)
+    for lines in texts.values():
+        yield from lines

@@ -1,0 +1,91 @@
+"""
+Teach a small tagger what a large one knows, on unlabelled text, and fine-tune it on labelled data (Tsai et al. 2019).
+
+    accelerate launch recipes/distill.py --teacher runs/encoder_crf --corpora ../shared/data/masakhaner1/* \
+        --text_files swa=swahili.txt
+
+The student is a new encoder of 3 layers, 256 wide, with those of the teacher's pieces that occur in the texts, and a
+linear layer: --preset recipes/presets/distill-paper.args has the paper's rates and batches. The texts are those of
+--text_files and the training sentences of --corpora, whose labels the first phase does not look at. Either phase can
+be left out: --distillation_epochs 0 trains the same student without a teacher, for comparison, and --num_train_epochs
+0 ends with what the teacher taught.
+
+Needs a trained tagger: a folder that a recipe has left, or any model for token classification on the Hub.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hf_polyglot.inference.tagging import segment_words
+from hf_polyglot.models.label_scheme import WORD_CLASSES, labels_of
+from hf_polyglot.tasks import task_of
+from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.command_line import parse_recipe
+from hf_polyglot.training.distillation import DistillationTrainer
+from hf_polyglot.training.distillation_run import (
+    DistillationArguments,
+    distil_first,
+    distillation_settings,
+    distillation_training,
+    joined_sentences,
+)
+from hf_polyglot.training.publishing import results_summary, train_and_publish
+from hf_polyglot.training.recipe_corpora import CorpusArguments, load_recipe_corpora
+from hf_polyglot.training.students import StudentArguments, load_student
+from hf_polyglot.training.teacher import load_teacher
+from hf_polyglot.training.trainer import PolyglotTrainer
+from hf_polyglot.training.unlabelled_text import TextArguments, read_text_files, texts_as_read, words_of_texts
+
+
+@dataclass
+class DistillArguments(CorpusArguments, TextArguments, DistillationArguments, StudentArguments):
+    """Who teaches whom, on which texts."""
+
+
+def main(arguments: DistillArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
+    if not arguments.teacher:
+        raise ValueError("`teacher` is missing; expected the folder or Hub id of a trained tagger. Use --teacher.")
+    teacher, teacher_tokenizer = load_teacher(arguments.teacher, arguments.label_scheme)
+    scheme = teacher.config.label_scheme
+    arguments.task = task_of(scheme).name
+    arguments.label_scheme = arguments.label_scheme if scheme in WORD_CLASSES else scheme
+    corpora = load_recipe_corpora(arguments, scheme=scheme, known_labels=labels_of(teacher.config))
+    training.print(corpora.report)
+    corpora.check_crf(arguments.use_crf)
+    texts = read_text_files(arguments)
+    sentences = joined_sentences(corpora.train, words_of_texts(texts, segment_words))
+    student = load_student(arguments, training, teacher, teacher_tokenizer, texts_as_read(sentences, texts))
+    settings = distillation_settings(arguments, student, teacher, teacher_tokenizer, next(iter(sentences.values())))
+    is_distilled = arguments.distillation_epochs > 0
+
+    def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
+        model = student.new_model(corpora.labels, corpora.label_scheme)
+        options = {"processing_class": student.tokenizer, "eval_dataset": corpora.source_validation}
+        if is_distilled:
+            distillation = DistillationTrainer(
+                model,
+                distillation_training(args, arguments),
+                teacher=teacher,
+                teacher_tokenizer=teacher_tokenizer,
+                settings=settings,
+                train_dataset=sentences,
+                keep_outputs=arguments.keep_teacher_outputs,
+                **options,
+            )
+            if training.num_train_epochs == 0:
+                return distillation
+            distil_first(distillation)
+        return PolyglotTrainer(model, args, train_dataset=corpora.train, **options)
+
+    described: dict[str, Any] = {"base_model": arguments.student_encoder}
+    if is_distilled:
+        distilled_on = {language: len(dataset) for language, dataset in sentences.items()}
+        described |= {"regime": "distilled", "teacher": arguments.teacher, "distilled_on": distilled_on}
+    results = train_and_publish(make_trainer, arguments, training, corpora, **described)
+    training.print(results_summary(results, training.output_dir))
+    return results
+
+
+if __name__ == "__main__":
+    defaults = {"output_dir": "runs/distill", "learning_rate": 3e-5, "per_device_train_batch_size": 16}
+    main(*parse_recipe(DistillArguments, PolyglotTrainingArguments, **defaults))

@@ -1,0 +1,389 @@
+"""Exported models: equal to PyTorch in every label, run without torch, written only if they tag as the model does."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import pipeline
+
+import hf_polyglot.inference.pipeline  # noqa: F401  registers the task
+from hf_polyglot.data.corpora import load_corpora
+from hf_polyglot.inference import onnx_export, onnx_parity
+from hf_polyglot.inference.onnx_export import onnx_model, settings_of, write_exported
+from hf_polyglot.inference.onnx_graph import BOOL, FLOAT, INT64, ChainScores, OnnxGraph, best_path, marginals
+from hf_polyglot.inference.onnx_int8 import int8_model
+from hf_polyglot.inference.onnx_parity import ParitySentences, export_tagger
+from hf_polyglot.inference.onnx_runtime import SETTINGS_FILE, ExportedTagger, OnnxTagger, is_exported
+from hf_polyglot.inference.tagging import tag_words
+from hf_polyglot.models.crf import LinearChainCRF
+from hf_polyglot.models.label_scheme import legal_transitions
+from hf_polyglot.result_tables import parity_table
+from tests.models.test_word_classes import CLASSES
+from tests.models.tiny_byte_to_span import tiny_byte_to_span
+from tests.models.tiny_models import (
+    LABELS,
+    SENTENCES,
+    label_settings,
+    tiny_byte_crf,
+    tiny_byte_crf_of_languages,
+    tiny_char_crf,
+    tiny_charner,
+    tiny_charner_of_characters,
+    tiny_encoder_crf,
+    tiny_linear_tagger,
+    tiny_slicer,
+)
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="pip install hf_polyglot[onnx]")
+
+ROOT = Path(__file__).parents[2]
+WORDS = [words for words, _ in SENTENCES]
+FEATS = {"label_scheme": "feats", **label_settings(CLASSES)}
+
+
+def with_settings(make_model, **given):
+    return lambda: make_model(**given)
+
+
+SPELLERS = {
+    "byte_crf": tiny_byte_crf,
+    "char_crf of two layers": with_settings(tiny_char_crf, num_unit_layers=2, num_hidden_layers=2),
+    "byte_crf of languages": tiny_byte_crf_of_languages,
+    "byte tagger without CRF": with_settings(tiny_byte_crf, use_crf=False, **FEATS),
+    "charner": tiny_charner,
+    "charner of characters": tiny_charner_of_characters,
+    "charner of classes": with_settings(tiny_charner, **FEATS),
+}
+# torch's exporter takes seconds for an encoder.
+READERS_OF_PIECES = {
+    "encoder_crf of languages": with_settings(tiny_encoder_crf, languages=["eng", "swa"]),
+    "linear tagger": tiny_linear_tagger,
+    "slicer": tiny_slicer,
+}
+
+
+def random_model(make_model, deviation=0.3):
+    """A model and its tokenizer, every weight away from where it starts; so no two labels score alike."""
+    model, tokenizer = make_model()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += deviation * torch.randn(weight.shape, generator=generator)
+    return model.eval(), tokenizer
+
+
+def exported(model, tokenizer, folder):
+    write_exported(folder, onnx_model(model), tokenizer, settings_of(model, tokenizer))
+    return OnnxTagger(folder, num_threads=1)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[*SPELLERS, *(pytest.param(name, marks=pytest.mark.slow) for name in READERS_OF_PIECES)],
+)
+def both(request, tmp_path_factory):
+    """A model with its tokenizer, and what was exported of them."""
+    model, tokenizer = random_model((SPELLERS | READERS_OF_PIECES)[request.param])
+    return model, tokenizer, exported(model, tokenizer, tmp_path_factory.mktemp("exported"))
+
+
+def test_exported_models_tag_as_pytorch_does(both):
+    model, tokenizer, tagger = both
+    # Of all lengths, in windows, empty, with words that no tokenizer knows.
+    sentences = [words[: 1 + index % 7] for index, words in enumerate(WORDS)]
+    sentences += [WORDS[0] * 30, [], ["ዓለም", "<pad>", "\u00ad", "x" * 90], ["a"]]
+    languages = (["eng", "swa", "yor", None] * 6)[: len(sentences)]
+
+    expected = tag_words(model, tokenizer, sentences, languages=languages)
+    found = tagger.tag_words(sentences, 5, languages)
+
+    assert len({tag for sentence in expected for tag in sentence.tags}) > 1
+    assert [sentence.tags for sentence in found] == [sentence.tags for sentence in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.words == theirs.words
+        assert ours.probabilities == pytest.approx(theirs.probabilities, abs=1e-4)
+
+
+def test_exported_models_are_called_as_the_pipeline_is(both):
+    model, tokenizer, tagger = both
+    tag = pipeline("polyglot-token-classification", model=model, tokenizer=tokenizer)
+    texts = ["Amina lives in Kano.", "", "New Touba, says Eze Eze"]
+
+    def rounded(outcome):
+        return json.loads(json.dumps(outcome), parse_float=lambda number: round(float(number), 3))
+
+    assert rounded(tagger(texts[0])) == rounded(tag(texts[0]))
+    assert rounded(tagger(texts, batch_size=2)) == rounded(tag(texts, batch_size=2))
+    assert rounded(list(tagger(iter(texts)))) == rounded(list(tag(iter(texts))))
+    given = {"is_split_into_words": True}
+    assert rounded(tagger(WORDS[3], **given)) == rounded(tag(WORDS[3], **given))
+    assert rounded(tagger(WORDS[:3], **given)) == rounded(tag(WORDS[:3], **given))
+    if model.config.label_scheme == "feats":
+        passed = {"second_best_for": CLASSES[:1]}
+        assert rounded(tagger(texts, **passed)) == rounded(tag(texts, **passed)) != rounded(tag(texts))
+
+
+def test_real_sentences_get_the_same_labels(shared_data, tmp_path):
+    folder = shared_data / "masakhaner1"
+    if not folder.is_dir():
+        pytest.skip(f"no real corpora at {folder}")
+    corpora = load_corpora({name: folder / name for name in ("amh", "yor")}).corpora
+    sentences = [words for splits in corpora.values() for words in splits["test"]["tokens"][:500]]
+    model, tokenizer = random_model(tiny_byte_crf)
+
+    expected = tag_words(model, tokenizer, sentences)
+    found = exported(model, tokenizer, tmp_path).tag_words(sentences)
+
+    assert len(sentences) == 1000
+    assert [sentence.tags for sentence in found] == [sentence.tags for sentence in expected]
+
+
+@given(
+    seed=st.integers(0, 2**16),
+    lengths=st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    num_languages=st.sampled_from([None, 3]),
+    is_legal=st.booleans(),
+)
+@settings(max_examples=30)
+def test_paths_and_marginals_in_a_graph_are_those_of_the_crf(seed, lengths, num_languages, is_legal):
+    torch.manual_seed(seed)
+    crf = LinearChainCRF(5, legal_transitions(LABELS, "IOB2") if is_legal else None, num_languages)
+    for scores in crf.parameters():
+        torch.nn.init.normal_(scores, std=2)
+    emissions = 3 * torch.randn(len(lengths), max(lengths), 5)
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    ids = None if num_languages is None else torch.randint(-1, num_languages, (len(lengths),))
+
+    graph = OnnxGraph()
+    inputs = [graph.input("emissions", FLOAT, ["batch", "words", 5]), graph.input("mask", BOOL, ["batch", "words"])]
+    of_sentences = None if ids is None else graph.input("ids", INT64, ["batch"])
+    tables = crf._tables(emissions, None)
+    scores = ChainScores(
+        graph, [table.detach().numpy() for table in (tables.start, tables.transition, tables.end)], of_sentences
+    )
+    graph.output("path", best_path(graph, *inputs, scores), INT64, ["batch", "words"])
+    graph.output("marginals", marginals(graph, *inputs, scores), FLOAT, ["batch", "words", 5])
+    session = onnxruntime.InferenceSession(graph.model().SerializeToString())
+    given_arrays = {"emissions": emissions.numpy(), "mask": mask.numpy()} | (
+        {} if ids is None else {"ids": ids.numpy()}
+    )
+    path, probabilities = session.run(None, given_arrays)
+
+    with torch.no_grad():
+        assert np.array_equal(np.where(mask, path, -100), crf.decode(emissions, mask, ids))
+        expected = crf.marginals(emissions, mask, ids).numpy()
+    assert probabilities * mask.numpy()[:, :, None] == pytest.approx(expected, abs=1e-5)
+
+
+WITHOUT_TORCH = """
+import sys
+from hf_polyglot.inference.onnx_runtime import OnnxTagger
+for folder in sys.argv[1:]:
+    entities = OnnxTagger(folder)("Amina Bako alifika Dar es Salaam.")
+    assert all(entity["word"] for entity in entities)
+    print(len(entities))
+heavy = {"torch", "transformers", "datasets", "pandas", "onnx"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_exported_models_run_without_torch(tmp_path):
+    for name, make_model in (("words", tiny_byte_crf), ("sentences", tiny_charner)):
+        exported(*random_model(make_model), tmp_path / name)
+
+    program = [sys.executable, "-c", WITHOUT_TORCH, str(tmp_path / "words"), str(tmp_path / "sentences")]
+    result = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
+
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.split()) == 2
+
+
+def wide_byte_crf(**given):
+    """Wide enough for weights that are quantised."""
+    return tiny_byte_crf(embedding_size=32, unit_hidden_size=32, hidden_size=32, **given)
+
+
+def test_integers_take_a_quarter_of_the_size_and_give_nearly_the_same_probabilities(tmp_path):
+    model, tokenizer = random_model(wide_byte_crf, deviation=0.02)
+    graph = onnx_model(model)
+
+    small = int8_model(graph)
+
+    assert small.ByteSize() < 0.4 * graph.ByteSize()
+    kinds = [node.op_type for node in small.graph.node]
+    assert kinds.count("DynamicQuantizeLSTM") == 2 and "LSTM" not in kinds
+    write_exported(tmp_path / "int8", small, tokenizer, settings_of(model, tokenizer, int8=True))
+    tagger = OnnxTagger(tmp_path / "int8", num_threads=1)
+    assert tagger.tagger.int8
+    expected = tag_words(model, tokenizer, WORDS)
+    found = tagger.tag_words(WORDS)
+    assert any(one.probabilities != other.probabilities for one, other in zip(found, expected, strict=True))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.probabilities == pytest.approx(theirs.probabilities, abs=0.05)
+
+
+def test_rows_of_embeddings_are_rounded_each_by_its_own_scale():
+    graph = OnnxGraph()
+    rows = np.random.default_rng(0).normal(size=(512, 16)).astype(np.float32) * np.logspace(-3, 3, 512)[:, None]
+    rows = rows.astype(np.float32)
+    rows[7] = 0
+    ids = graph.input("ids", INT64, ["batch"])
+    graph.output("rows", graph.op("Gather", rows, ids, axis=0), FLOAT, ["batch", 16])
+    chain = graph.constant(rows, "chain")
+    graph.output("chain", graph.op("Gather", chain, ids, axis=0), FLOAT, ["batch", 16])
+
+    session = onnxruntime.InferenceSession(int8_model(graph.model()).SerializeToString())
+    found, exact = session.run(["rows", "chain"], {"ids": np.arange(512)})
+
+    assert (np.abs(found - rows).max(1) <= np.abs(rows).max(1) / 127 * 0.501).all()
+    assert not np.array_equal(found, rows)
+    assert np.array_equal(exact, rows)
+
+
+def test_a_model_without_large_weights_is_not_quantised():
+    model, _ = tiny_byte_crf(vocab_size=4, embedding_size=4, unit_hidden_size=2, hidden_size=2)
+
+    with pytest.raises(ValueError, match="No matrix of this model has 4,096 weights; expected one"):
+        int8_model(onnx_model(model))
+
+
+def sentences_with_gold():
+    return {
+        "swa": ParitySentences(WORDS[:12], [[LABELS[label] for label in labels] for _, labels in SENTENCES[:12]]),
+        "yor": ParitySentences(WORDS[12:], [[LABELS[label] for label in labels] for _, labels in SENTENCES[12:]]),
+    }
+
+
+def test_an_export_leaves_a_report_of_every_language(tmp_path):
+    model, tokenizer = random_model(wide_byte_crf)
+
+    report = export_tagger(
+        model, tokenizer, tmp_path / "out", sentences_with_gold(), int8=True, max_f1_loss=100, batch_size=4
+    )
+
+    assert json.loads((tmp_path / "out" / "parity.json").read_text()) == report
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "model.onnx", "parity.json", "tagger.json", "tokenizer.json"
+    }  # fmt: skip
+    assert is_exported(str(tmp_path / "out"))
+    assert OnnxTagger(tmp_path / "out").tagger.int8
+    assert report["gold"] == "corpora"
+    assert report["bytes"]["int8"] < 0.4 * report["bytes"]["pytorch"]
+    of_language = report["languages"]["swa"]
+    assert (of_language["sentences"], of_language["words"]) == (12, sum(map(len, WORDS[:12])))
+    assert of_language["differing_labels"]["onnx"] == 0
+    assert of_language["scores"]["onnx"] == of_language["scores"]["pytorch"]
+    table = parity_table(report)
+    assert re.search(r"\| swa +\| +12 \|.*\| +100\.00 \|", table)
+    assert "F1, ONNX int8" in table and " MB " in table
+
+
+def test_without_gold_tags_those_of_pytorch_are_taken(tmp_path):
+    model, tokenizer = random_model(tiny_byte_crf)
+
+    report = export_tagger(model, tokenizer, tmp_path / "out", {"swa": ParitySentences(WORDS)})
+
+    assert report["languages"]["swa"]["scores"] == {"pytorch": 100, "onnx": 100}
+    assert "F1 to PyTorch, ONNX" in parity_table(report)
+
+
+def test_a_model_that_loses_too_much_is_not_written(tmp_path, monkeypatch):
+    model, tokenizer = random_model(wide_byte_crf)
+    other, _ = random_model(wide_byte_crf, deviation=0.6)
+    monkeypatch.setattr(onnx_parity, "int8_model", lambda graph: int8_model(onnx_model(other)))
+    sentences = {"swa": ParitySentences(WORDS)}
+
+    with pytest.raises(ValueError, match=r"loses F1: \d+\.\d\d on swa; expected at most 0.5 in every language"):
+        export_tagger(model, tokenizer, tmp_path / "out", sentences, int8=True)
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_with_other_labels_is_not_written(tmp_path, monkeypatch):
+    model, tokenizer = random_model(tiny_byte_crf)
+    other, _ = random_model(tiny_byte_crf, deviation=0.6)
+    monkeypatch.setattr(onnx_parity, "onnx_model", lambda given: onnx_model(other))
+    sentences = {"swa": ParitySentences(WORDS)}
+
+    with pytest.raises(ValueError, match=r"gives \d+ of 110 words another label than PyTorch does \(swa \d+\)"):
+        export_tagger(model, tokenizer, tmp_path / "out", sentences)
+    assert not list(tmp_path.iterdir())
+
+    export_tagger(model, tokenizer, tmp_path / "out", sentences, max_differing_labels=110)
+    assert is_exported(str(tmp_path / "out"))
+
+
+def test_nothing_is_written_over(tmp_path):
+    (tmp_path / "kept").touch()
+
+    with pytest.raises(ValueError, match="is not empty; expected a new folder"):
+        export_tagger(*tiny_byte_crf(), tmp_path, {"swa": ParitySentences(WORDS)})
+
+
+def test_an_export_wants_sentences_to_compare(tmp_path):
+    with pytest.raises(ValueError, match="There is no sentence to compare the export on"):
+        export_tagger(*tiny_byte_crf(), tmp_path / "out", {"swa": ParitySentences([])})
+
+
+def test_only_one_model_that_labels_words_is_exported(monkeypatch):
+    model, _ = tiny_byte_to_span()
+    with pytest.raises(ValueError, match="is a ByteToSpanForConditionalGeneration; expected one model that labels"):
+        onnx_model(model)
+
+    monkeypatch.setattr(onnx_export, "MOST_BYTES", 1000)
+    with pytest.raises(ValueError, match="GiB in float32; expected less than 2"):
+        onnx_model(tiny_byte_crf()[0])
+
+
+def test_exporting_leaves_the_model_as_it_was():
+    model, _ = tiny_byte_crf()
+    model.to(torch.bfloat16).train()
+
+    onnx_model(model)
+
+    assert model.training
+    assert model.classifier.weight.dtype == torch.bfloat16
+
+
+def test_folders_of_other_kinds_and_versions_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"has no tagger.json; expected a folder that recipes/export.py has written"):
+        OnnxTagger(tmp_path)
+
+    settings_of(*tiny_byte_crf()).save(tmp_path)
+    assert ExportedTagger.load(tmp_path).labels == LABELS
+    written = json.loads((tmp_path / SETTINGS_FILE).read_text())
+    (tmp_path / SETTINGS_FILE).write_text(json.dumps(written | {"colour": "red"}))
+    with pytest.raises(ValueError, match=r"is of another version of hf_polyglot: colour. Export the model again"):
+        OnnxTagger(tmp_path)
+    (tmp_path / SETTINGS_FILE).write_text(json.dumps(written | {"input_form": "pictures"}))
+    with pytest.raises(ValueError, match=r"is of another version of hf_polyglot: input_form pictures"):
+        OnnxTagger(tmp_path)
+
+
+def test_missing_onnxruntime_is_named_with_its_remedy(tmp_path, monkeypatch):
+    settings_of(*tiny_byte_crf()).save(tmp_path)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+
+    with pytest.raises(ImportError, match=r"pip install 'hf_polyglot\[onnx\]'"):
+        OnnxTagger(tmp_path)
+
+
+def test_what_the_runtime_cannot_read_is_refused_as_by_the_pipeline(tmp_path):
+    tagger = exported(*random_model(tiny_byte_crf_of_languages), tmp_path)
+
+    with pytest.warns(UserWarning, match="`language` is 'yor'; the model knows eng, swa, and reads any other"):
+        tagger("Amina", language="yor")
+    with pytest.raises(ValueError, match="is no text; expected a string"):
+        tagger([["a", "b"]])
+    with pytest.raises(ValueError, match="A word is the empty string"):
+        tagger(["a", ""], is_split_into_words=True)
+    with pytest.raises(ValueError, match="whose labels are classes of words"):
+        tagger("a", second_best_for=["O"])

@@ -1,0 +1,102 @@
+"""New student encoders: their sizes, their pieces, what they begin with, and where they can be used."""
+
+import pytest
+import torch
+from transformers import AutoModel, BertModel, ElectraModel
+
+from hf_polyglot import EncoderCRFForTokenClassification, SlicerForTokenClassification
+from hf_polyglot.models.word_pieces import load_piece_tokenizer
+from hf_polyglot.training.student_encoder import (
+    StudentEncoderArguments,
+    build_student_encoder,
+    principal_components,
+)
+from hf_polyglot.training.students import StudentArguments, load_student, shares_pieces
+from tests.models.tiny_models import LABELS, SENTENCES, character_pieces, tiny_byte_crf, tiny_slicer
+from tests.training.test_trainer import training_arguments
+
+WORDS = [words for words, _ in SENTENCES]
+SMALL = {"student_layers": 2, "student_hidden_size": 16}
+
+
+@pytest.mark.parametrize("narrow", [None, 8])
+@pytest.mark.parametrize("model_class", [EncoderCRFForTokenClassification, SlicerForTokenClassification])
+def test_a_student_encoder_loads_where_any_encoder_does(model_class, narrow, tmp_path):
+    arguments = StudentEncoderArguments(**SMALL, student_embedding_size=narrow, student_heads=4)
+
+    build_student_encoder(tmp_path, arguments, character_pieces(), WORDS[:2])
+
+    tokenizer = load_piece_tokenizer(str(tmp_path))
+    encoder = AutoModel.from_pretrained(tmp_path)
+    assert isinstance(encoder, BertModel if narrow is None else ElectraModel)
+    assert encoder.get_input_embeddings().weight.shape == (len(tokenizer), narrow or 16)
+    sizes = encoder.config.num_hidden_layers, encoder.config.num_attention_heads, encoder.config.intermediate_size
+    assert sizes == (2, 4, 64)
+    settings = {"num_concatenated_layers": 1} if model_class is EncoderCRFForTokenClassification else {}
+    model = model_class.from_encoder_pretrained(str(tmp_path), labels=LABELS, tokenizer=tokenizer, **settings)
+    model.save_pretrained(tmp_path / "tagger")
+    again = model_class.from_pretrained(tmp_path / "tagger")
+    batch = model.prepare_words(tokenizer, WORDS)
+    torch.testing.assert_close(again(**batch).logits, model.eval()(**batch).logits)
+
+
+def test_the_vocabulary_is_trimmed_unless_it_is_to_stay(tmp_path):
+    for name, trim in (("small", True), ("whole", False)):
+        arguments = StudentEncoderArguments(**SMALL, trim_vocabulary=trim, keep_characters=False)
+        build_student_encoder(tmp_path / name, arguments, character_pieces(), WORDS[:1])
+
+    sizes = [len(load_piece_tokenizer(str(tmp_path / name))) for name in ("small", "whole")]
+    assert sizes[0] < sizes[1] == len(character_pieces())
+    assert shares_pieces(*(load_piece_tokenizer(str(tmp_path / name)) for name in ("small", "whole")), WORDS[:1])
+    assert not shares_pieces(*(load_piece_tokenizer(str(tmp_path / name)) for name in ("small", "whole")), WORDS)
+
+
+def test_the_same_seed_gives_the_same_student_and_leaves_the_generator_alone(tmp_path):
+    state = torch.random.get_rng_state()
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        build_student_encoder(tmp_path / name, StudentEncoderArguments(**SMALL), character_pieces(), WORDS, seed=seed)
+
+    assert torch.random.get_rng_state().equal(state)
+    weights = [AutoModel.from_pretrained(tmp_path / name).get_input_embeddings().weight for name in "abc"]
+    assert weights[0].equal(weights[1]) and not weights[0].equal(weights[2])
+
+
+def test_principal_components_keep_what_can_be_kept():
+    torch.manual_seed(0)
+    vectors = torch.randn(50, 3) @ torch.randn(3, 10) + 5  # of three directions, away from zero
+
+    reduced = principal_components(vectors, 3, 0.02)
+
+    assert reduced.std().item() == pytest.approx(0.02)
+    before, after = (torch.nn.functional.pdist(of_rows.double()) for of_rows in (vectors, reduced))
+    torch.testing.assert_close(after / after.max(), before / before.max(), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match=r"The student's embeddings are 11 wide.*expected no more than 10"):
+        principal_components(vectors, 11, 0.02)
+
+
+def test_a_student_may_begin_with_its_teachers_embeddings(tmp_path):
+    teacher, tokenizer = tiny_slicer()
+    arguments = StudentArguments(**SMALL, embeddings_from_teacher=True)
+
+    student = load_student(arguments, training_arguments(tmp_path), teacher, tokenizer, WORDS)
+
+    rows = AutoModel.from_pretrained(student.encoder).get_input_embeddings().weight
+    kept = tokenizer.convert_tokens_to_ids(student.tokenizer.convert_ids_to_tokens(range(len(student.tokenizer))))
+    expected = principal_components(teacher.get_input_embeddings().weight.detach()[kept], 16, rows.std())
+    torch.testing.assert_close(rows.detach(), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_width_must_have_room_for_the_heads(tmp_path):
+    with pytest.raises(ValueError, match=r"`student_hidden_size` is 16 and `student_heads` is 3; expected a width"):
+        build_student_encoder(tmp_path, StudentEncoderArguments(**SMALL, student_heads=3), character_pieces(), WORDS)
+
+
+def test_students_of_bytes_need_no_pieces_and_others_do(tmp_path):
+    teacher, tokenizer = tiny_byte_crf()
+    training = training_arguments(tmp_path)
+
+    student = load_student(StudentArguments(**SMALL, student_type="byte_crf"), training, teacher, tokenizer, WORDS)
+
+    assert student.new_model(LABELS, "IOB2").config.hidden_size == 16
+    with pytest.raises(ValueError, match=r"The teacher reads no pieces.*--student_encoder, or take --student_type"):
+        load_student(StudentArguments(**SMALL), training, teacher, tokenizer, WORDS)

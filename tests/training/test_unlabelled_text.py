@@ -1,0 +1,31 @@
+"""Unlabelled text: which files are read, as which language, and what becomes of their lines."""
+
+import pytest
+
+from hf_polyglot.training.unlabelled_text import TextArguments, read_text_files, texts_as_read, words_of_texts
+
+
+def test_lines_are_read_by_language(tmp_path):
+    for name, text in (("swa.txt", "a b\n\nc\n"), ("more.en=1.txt", "d\ne\nf\n")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+
+    files = [str(tmp_path / "swa.txt"), f"swa={tmp_path / 'more.en=1.txt'}", str(tmp_path / "more.en=1.txt")]
+    texts = read_text_files(TextArguments(text_files=files, max_text_sentences=2))
+
+    assert texts == {"swa": ["a b", "c", "d", "e"], "more": ["d", "e"]}
+    datasets = words_of_texts(texts | {"eng": ["", "x"]}, lambda text: [(0, 1)] if text else [])
+    assert datasets["swa"].to_dict() == {"tokens": [["a"], ["c"], ["d"], ["e"]], "language": ["swa"] * 4}
+    assert datasets["eng"].to_dict() == {"tokens": [["x"]], "language": ["eng"]}
+    assert list(texts_as_read({"eng": datasets["eng"]}, {"swa": ["a b"]})) == [["x"], "x", "a b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(None, r"is not there; expected FILE or LANGUAGE=FILE"), ("\n \n", r"has no text; expected a")],
+)
+def test_files_without_text_are_refused(text, message, tmp_path):
+    if text is not None:
+        (tmp_path / "swa.txt").write_text(text)
+
+    with pytest.raises(ValueError, match=message):
+        read_text_files(TextArguments(text_files=[str(tmp_path / "swa.txt")]))
