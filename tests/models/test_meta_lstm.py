@@ -99,6 +99,15 @@ def test_a_word_without_any_known_ngram_is_the_unknown_word():
     assert (with_subwords.encode_sentences([["Kanu", "Kanu"], ["Kano"]])["word_ids"]).tolist() == [[8, 8], [4, -1]]
 
 
+def test_rows_of_ngrams_go_on_from_file_to_file():
+    sizes = {"min_characters": 3, "max_characters": 3, "num_buckets": 1000}
+    begin, middle, end = subword_buckets("two", 3, 3, 1000)  # <tw, two, wo>
+    subwords = [{**sizes, "buckets": [end, begin]}, {**sizes, "buckets": [middle, begin, 999]}]
+    tokenizer = WordSpellingTokenizer.with_words(SpellingTokenizer.of_characters(["a b"]), [], subwords=subwords)
+
+    assert tokenizer.subword_rows("two") == [1, 0, 3, 2]
+
+
 def test_words_are_looked_up_in_lower_case_where_asked_for(tmp_path):
     spelling = SpellingTokenizer.of_characters(["No a"])
     tokenizer = WordSpellingTokenizer.with_words(spelling, ["no"], lowercase=True)

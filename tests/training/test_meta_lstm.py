@@ -99,24 +99,42 @@ class Interrupt(TrainerCallback):
             raise KeyboardInterrupt
 
 
+class CountSteps(TrainerCallback):
+    """How many steps of each part are taken."""
+
+    def __init__(self):
+        self.taken = dict.fromkeys(PARTS, 0)
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        self.taken[model.part] += 1
+
+
+# Of the 10 steps of each part, checkpoints are written at 4, 8 and 10.
 @pytest.mark.parametrize(
-    ("part", "make_model"),
-    [("characters", tiny_meta_lstm), ("words", tiny_meta_lstm_of_vectors), ("joint", tiny_meta_lstm)],
+    ("part", "step", "taken", "make_model"),
+    [
+        ("characters", 7, [6, 10, 10], tiny_meta_lstm),
+        ("words", 7, [0, 6, 10], tiny_meta_lstm_of_vectors),
+        ("joint", 7, [0, 0, 6], tiny_meta_lstm),
+        ("joint", 2, [0, 0, 10], tiny_meta_lstm),
+    ],
 )
-def test_an_interrupted_run_ends_with_the_weights_of_the_undisturbed_one(part, make_model, tmp_path):
+def test_an_interrupted_run_ends_with_the_weights_of_the_undisturbed_one(part, step, taken, make_model, tmp_path):
     settings = {"num_train_epochs": 2, "save_strategy": "steps", "eval_strategy": "steps", "save_steps": 4,
                 "eval_steps": 4, "make_model": make_model}  # fmt: skip
     undisturbed = trainer_of_parts(tmp_path / "undisturbed", **settings)
     undisturbed.train()
     undisturbed.save_model(str(tmp_path / "one"))
     with pytest.raises(KeyboardInterrupt):
-        trainer_of_parts(tmp_path / "resumed", callbacks=[Interrupt(part, 7)], **settings).train()
+        trainer_of_parts(tmp_path / "resumed", callbacks=[Interrupt(part, step)], **settings).train()
 
     set_seed(7)  # what another process begins with is of no matter
-    resumed = trainer_of_parts(tmp_path / "resumed", **settings)
+    steps = CountSteps()
+    resumed = trainer_of_parts(tmp_path / "resumed", callbacks=[steps], **settings)
     resumed.train(resume_from_checkpoint=True)
     resumed.save_model(str(tmp_path / "two"))
 
+    assert list(steps.taken.values()) == taken
     assert_equal(dict(resumed.model.named_parameters()), dict(undisturbed.model.named_parameters()))
     assert resumed.described == undisturbed.described
     one, two = (load_adam_state(tmp_path / name) for name in ("one", "two"))
