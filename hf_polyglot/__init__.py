@@ -13,6 +13,7 @@ Importing the package registers its models with `AutoConfig`, `AutoModel`, `Auto
     hf_polyglot.word_metrics  accuracy of the classes of words, such as parts of speech
     hf_polyglot.conllu_metrics  scores of CoNLL-U files of any segmentation, as in the CoNLL 2018 shared task
     hf_polyglot.tasks         entities, parts of speech or morphology: their columns and their scores
+    hf_polyglot.joint_tasks   several tasks of one model: the scores of each, and their mean
     hf_polyglot.results       results.json of a run
     hf_polyglot.sentence_counts  what each sentence contributes to them
     hf_polyglot.result_tables Markdown tables of runs, from their results.json

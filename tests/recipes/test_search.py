@@ -224,3 +224,10 @@ def test_what_is_missing_is_said():
         search(SearchArguments(space=["rate=1,2"], output_dir="study"), [])
     with pytest.raises(ValueError, match="there is no `num_trials`"):
         search(SearchArguments(space=["rate=1..2"], output_dir="study"), ["true"])
+
+
+def test_settings_cannot_be_chosen_without_a_dev_set():
+    results = {"name": "kaz", "data": {"kaz": {"train": {}, "test": {}}}}
+
+    with pytest.raises(ValueError, match="`kaz` trained on kaz, none of which has a dev set; expected one at least"):
+        SEARCH["scores_of_seeds"](results, "validation")
