@@ -41,6 +41,8 @@ from hf_polyglot.inference.onnx_graph import (
     bilstm,
     linear,
     marginals,
+    take_rows,
+    trust_softmax,
 )
 from hf_polyglot.inference.onnx_runtime import MODEL_FILE, TOKENIZER_FILE, ExportedTagger
 from hf_polyglot.models.crf import LinearChainCRF
@@ -304,9 +306,8 @@ def _encoded_words(model: Any, num_layers: int) -> tuple[OnnxGraph, str, str]:
     del proto.graph.output[:]
     graph = OnnxGraph(proto)
     word_positions = graph.input("word_positions", INT64, ["batch", "words"])
-    width = num_layers * model.encoder.config.hidden_size
-    rows = graph.op("Reshape", vectors, [-1, width])  # (windows * pieces, hidden)
-    words = graph.op("Gather", rows, graph.op("Max", word_positions, np.int64(0)), axis=0)
+    trust_softmax(graph)
+    words = take_rows(graph, vectors, graph.op("Max", word_positions, np.int64(0)))
     return graph, words, graph.op("GreaterOrEqual", word_positions, np.int64(0))
 
 

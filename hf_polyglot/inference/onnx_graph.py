@@ -385,3 +385,105 @@ def _by_word(graph: OnnxGraph, emissions: str, mask: str) -> tuple[str, str, str
     follows = graph.op("And", following, graph.op("Greater", positions, np.int32(1)))
     first = graph.op("Gather", by_word, np.int64(0), axis=0)  # (batch, states)
     return by_word, graph.op("Unsqueeze", follows, [2]), first
+
+
+# Operators that compute each row of features by itself: of one value, and of several.
+_OF_ROWS = {"Identity", "Gelu", "Erf", "Tanh", "Relu", "Sigmoid", "LayerNormalization"}
+_OF_ROWS_TOGETHER = {"Add", "Sub", "Mul", "Div"}
+
+
+def take_rows(graph: OnnxGraph, vectors: str, index: str) -> str:
+    """
+    Rows of vectors, taken before whatever computes each row by itself, so that no others are computed.
+
+    The last layer of an encoder reads all pieces, but what follows its attention is only needed of the first piece of
+    each word.
+
+    Args:
+        graph ([`OnnxGraph`]):
+            Changed in place.
+        vectors (`str`):
+            Of shape `(windows, pieces, features)`; used for nothing else.
+        index (`str`):
+            Of shape `(batch, words)`: which of the `windows * pieces` rows.
+
+    Returns:
+        Name of the rows, of shape `(batch, words, features)`.
+    """
+    readers: dict[str, list[int]] = {}
+    for position, node in enumerate(graph.graph.node):
+        for value in node.input:
+            readers.setdefault(value, []).append(position)
+    ranks = {weight.name: len(weight.dims) for weight in graph.graph.initializer}
+    constants = set(ranks)
+    for value in graph.graph.value_info:
+        if value.type.tensor_type.HasField("shape"):
+            ranks[value.name] = len(value.type.tensor_type.shape.dim)
+
+    moved: set[int] = set()
+    for position in reversed(range(len(graph.graph.node))):
+        node = graph.graph.node[position]
+        users = readers.get(node.output[0], [])
+        is_needed_by_rows = node.output[0] == vectors or (bool(users) and moved.issuperset(users))
+        if is_needed_by_rows and _is_of_rows(node, constants, ranks):
+            moved.add(position)
+
+    made = {graph.graph.node[position].output[0] for position in moved}
+    taken: dict[str, str] = {}
+    for position in sorted(moved):
+        node = graph.graph.node[position]
+        for place, value in enumerate(node.input):
+            if value in constants or value in made or not value:
+                continue
+            if value not in taken:
+                taken[value] = _rows(graph, value, index)
+            node.input[place] = taken[value]
+    if not moved:
+        return _rows(graph, vectors, index)
+    # What is taken stands at the end of the graph, and what reads it has to follow.
+    following = [graph.graph.node[position] for position in sorted(moved)]
+    for node in following:
+        copied = type(node)()
+        copied.CopyFrom(node)
+        graph.graph.node.remove(node)
+        graph.graph.node.append(copied)
+    for value in [value for value in graph.graph.value_info if value.name in made]:
+        graph.graph.value_info.remove(value)
+    return vectors
+
+
+def _rows(graph: OnnxGraph, vectors: str, index: str) -> str:
+    return graph.op("Gather", graph.op("Flatten", vectors, axis=2), index, axis=0)
+
+
+def _is_of_rows(node: "onnx.NodeProto", constants: set[str], ranks: dict[str, int]) -> bool:
+    """Whether this operator computes each row of `(windows, pieces, features)` by itself, of such rows."""
+    values = [value for value in node.input if value and value not in constants]
+    if not values or any(ranks.get(value) != 3 for value in values):
+        return False
+    weights = [ranks[value] for value in node.input if value in constants]
+    if node.op_type == "MatMul":
+        return node.input[1] in constants and weights == [2]
+    if node.op_type == "LayerNormalization":
+        return all(attribute.i in (-1, 2) for attribute in node.attribute if attribute.name == "axis")
+    return node.op_type in _OF_ROWS | _OF_ROWS_TOGETHER and all(rank <= 1 for rank in weights)
+
+
+def trust_softmax(graph: OnnxGraph) -> None:
+    """
+    Take out the check that torch's attention makes for pieces which attend to nothing; here every window has one.
+
+    Args:
+        graph ([`OnnxGraph`]):
+            Changed in place.
+    """
+    nodes = graph.graph.node
+    made_by = {node.output[0]: node for node in nodes}
+    for node in list(nodes):
+        checked = made_by.get(node.input[0]) if node.op_type == "Where" else None
+        if checked is not None and checked.op_type == "IsNaN" and checked.input[0] == node.input[2]:
+            softmax = made_by.get(node.input[2])
+            if softmax is not None and softmax.op_type == "Softmax":
+                softmax.output[0] = node.output[0]
+                nodes.remove(checked)
+                nodes.remove(node)
