@@ -138,10 +138,24 @@ def test_a_word_that_was_unknown_stays_unknown():
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>")
 
-    trimmed = trim_vocabulary(tokenizer, ["abc", "a abc"], keep_characters=True)
+    trimmed = trim_vocabulary(tokenizer, ["abc", "a", "xbc"], keep_characters=True)
 
     assert pieces(trimmed.tokenizer, "abc")[0] == ["<unk>"]
-    assert "x" in trimmed.tokenizer.get_vocab()
+    assert pieces(trimmed.tokenizer, "xbc")[0] == ["x", "##bc"]
+
+
+@pytest.mark.parametrize("processor", ["template", "pair"])
+def test_special_pieces_may_stand_anywhere(processor):
+    vocabulary = ["a", "b", "c", "<pad>", "d", "<unk>", "e", "<s>", "f", "</s>"]
+    backend = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(vocabulary)}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer = around(backend, processor)
+
+    trimmed = trim_vocabulary(tokenizer, ["f d", "d ?"], keep_characters=False)
+
+    assert trimmed.tokenizer("f d ?")["input_ids"] == [3, 4, 1, 2, 5]
+    assert trimmed.kept_ids == [3, 4, 5, 7, 8, 9, 10]
+    assert (trimmed.tokenizer.pad_token_id, trimmed.tokenizer.mask_token_id) == (0, 6)
 
 
 def test_an_unknown_character_of_unigram_stays_as_dear():
