@@ -45,7 +45,7 @@ def test_new_labels_leave_the_weights_of_the_old_ones(make_model, tmp_path):
         if new.shape != old.shape:
             larger.append(name)
     assert larger
-    assert len(larger) <= 5
+    assert len(larger) <= 6
     if model.can_generate():
         assert grown.generation_config.to_dict() == model.generation_config.to_dict()
 
