@@ -79,6 +79,12 @@ def imports(source: str) -> list[Import]:
             found.append(Import(module, names, node.lineno, in_function, in_try))
         in_function = in_function or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         in_try = in_try or isinstance(node, ast.Try)
+        # What only type checkers read of others needs no installation either.
+        in_function = in_function or (
+            isinstance(node, ast.If)
+            and ast.unparse(node.test) == "TYPE_CHECKING"
+            and isinstance(node.body[0], ast.Import)
+        )
         for child in ast.iter_child_nodes(node):
             visit(child, in_function, in_try)
 
