@@ -11,6 +11,7 @@ from hf_polyglot.model_card import write_model_card
 from hf_polyglot.results import (
     CHANGE_NOTHING_LEARNED,
     DESCRIPTIONS,
+    LATER_ARGUMENTS,
     differing_keys,
     joined_results,
     read_results,
@@ -130,7 +131,8 @@ def _ended_run(
         ValueError: if it had other arguments, or other data.
     """
     results = read_results(folder)
-    later = {name: value for name, value in defaults.items() if name in expected and value is not MISSING}
+    known = LATER_ARGUMENTS | {name: value for name, value in defaults.items() if value is not MISSING}
+    later = {name: value for name, value in known.items() if name in expected}
     found = {**later, **results["arguments"], "data": results["data"]}
     # As they are after a way through JSON, where tuples are lists.
     wanted = json.loads(json.dumps({**expected, "data": corpora.to_dict()}))

@@ -105,6 +105,19 @@ def test_a_language_whose_run_has_ended_is_not_trained_again(corpora, tmp_path):
     assert again["scores"] == first["scores"]
 
 
+def test_a_run_of_before_there_were_several_tasks_has_ended(corpora, tmp_path):
+    trained = []
+    train_each_language(recipe(Arguments(), trained), Arguments(), training_arguments(tmp_path), corpora)
+    for language in ("swa", "spa"):
+        results = read_results(tmp_path / language)
+        del results["arguments"]["task_weights"], results["arguments"]["task"]
+        write_results(tmp_path / language, results)
+
+    train_each_language(recipe(Arguments(), trained), Arguments(), training_arguments(tmp_path), corpora)
+
+    assert trained == ["swa", "spa"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "settings", "named"),
     [
