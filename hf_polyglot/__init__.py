@@ -5,7 +5,7 @@ Importing the package registers its models with `AutoConfig`, `AutoModel`, `Auto
 
     hf_polyglot.models        the models, their configurations, the CRF, the tokenizer, label schemes
     hf_polyglot.data          column files and Hub data sets, the embedded corpus, collators, language sampling
-    hf_polyglot.training      PolyglotTrainer and its arguments
+    hf_polyglot.training      PolyglotTrainer and its arguments, distillation
     hf_polyglot.inference     tagging of words and raw text, the pipeline, ONNX export and a runtime without torch
     hf_polyglot.analysis      tests of significance between two taggers, kinds of errors
     hf_polyglot.adapters      LoRA adapters of one base, one for each language

@@ -16,7 +16,7 @@ Needs a trained tagger: a folder that a recipe has left, or any model for token 
 from dataclasses import dataclass
 from typing import Any
 
-from hf_polyglot.inference.tagging import segment_words
+from hf_polyglot.inference.tagged_words import segment_words
 from hf_polyglot.models.label_scheme import WORD_CLASSES, labels_of
 from hf_polyglot.tasks import task_of
 from hf_polyglot.training.arguments import PolyglotTrainingArguments

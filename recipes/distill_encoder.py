@@ -22,7 +22,7 @@ from transformers import AutoModel, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from hf_polyglot.data.corpora import load_corpora
-from hf_polyglot.inference.tagging import segment_words
+from hf_polyglot.inference.tagged_words import segment_words
 from hf_polyglot.model_files import checked_model_name
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
 from hf_polyglot.training.command_line import parse_recipe, write_json

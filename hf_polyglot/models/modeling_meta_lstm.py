@@ -388,6 +388,22 @@ class MetaLSTMForTokenClassification(MetaLSTMPreTrainedModel):
         """Probability of each label at each word, `(batch, words, labels)`; zero on padding."""
         return outputs.logits.float().softmax(2).masked_fill(~mask[:, :, None], 0.0)
 
+    def label_log_probabilities(
+        self, outputs: TokenClassifierOutput, mask: Tensor, temperature: float = 1.0
+    ) -> Tensor:
+        """
+        Log-probability of each label at each word, `(batch, words, labels)`, to be differentiated.
+
+        Args:
+            outputs (`TokenClassifierOutput`):
+                Of this model.
+            mask (`BoolTensor` of shape `(batch, words)`):
+                True on real words; what stands on padding is not defined.
+            temperature (`float`, *optional*, defaults to 1.0):
+                What the scores are divided by.
+        """
+        return (outputs.logits.float() / temperature).log_softmax(2)
+
 
 MetaLSTMModel.register_for_auto_class("AutoModel")
 MetaLSTMForTokenClassification.register_for_auto_class("AutoModelForTokenClassification")

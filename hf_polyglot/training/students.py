@@ -130,8 +130,7 @@ def load_student(
     name = str(Path(training.output_dir) / "student")
     with training.main_process_first():
         if training.process_index == 0:
-            encoder = getattr(teacher, "encoder", teacher)
-            embeddings = encoder.get_input_embeddings().weight if arguments.embeddings_from_teacher else None
+            embeddings = teacher.get_input_embeddings().weight if arguments.embeddings_from_teacher else None
             build_student_encoder(name, arguments, teacher_tokenizer, texts, teacher_embeddings=embeddings)
     return Student(arguments, load_piece_tokenizer(name), name)
 

@@ -55,6 +55,10 @@ class StockTagger(nn.Module):
         """The model without its head."""
         return self.model.base_model
 
+    def get_input_embeddings(self) -> nn.Module:
+        """The embeddings of its pieces."""
+        return self.model.get_input_embeddings()
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor, word_positions: Tensor, **kwargs):
         """
         Scores of the labels at the positions.

@@ -217,8 +217,8 @@ def test_integers_take_a_quarter_of_the_size_and_give_nearly_the_same_probabilit
     small = int8_model(graph)
 
     assert small.ByteSize() < 0.4 * graph.ByteSize()
-    kinds = [node.op_type for node in small.graph.node]
-    assert kinds.count("DynamicQuantizeLSTM") == 2 and "LSTM" not in kinds
+    before, kinds = ([node.op_type for node in of_one.graph.node] for of_one in (graph, small))
+    assert kinds.count("DynamicQuantizeLSTM") == before.count("LSTM") > 0 and "LSTM" not in kinds
     write_exported(tmp_path / "int8", small, tokenizer, settings_of(model, tokenizer, int8=True))
     tagger = OnnxTagger(tmp_path / "int8", num_threads=1)
     assert tagger.tagger.int8

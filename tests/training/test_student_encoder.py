@@ -12,6 +12,7 @@ from hf_polyglot.training.student_encoder import (
     principal_components,
 )
 from hf_polyglot.training.students import StudentArguments, load_student, shares_pieces
+from hf_polyglot.training.teacher import StockTagger
 from tests.models.tiny_models import LABELS, SENTENCES, character_pieces, tiny_byte_crf, tiny_slicer
 from tests.training.test_trainer import training_arguments
 
@@ -74,8 +75,13 @@ def test_principal_components_keep_what_can_be_kept():
         principal_components(vectors, 11, 0.02)
 
 
-def test_a_student_may_begin_with_its_teachers_embeddings(tmp_path):
+@pytest.mark.parametrize("kind", ["tagger", "stock tagger", "encoder"])
+def test_a_student_may_begin_with_its_teachers_embeddings(kind, tmp_path):
     teacher, tokenizer = tiny_slicer()
+    if kind == "encoder":
+        teacher = teacher.encoder
+    elif kind == "stock tagger":
+        teacher = StockTagger(teacher.to_standard_model(), tokenizer, "IOB2")
     arguments = StudentArguments(**SMALL, embeddings_from_teacher=True, keep_characters=False)
 
     student = load_student(arguments, training_arguments(tmp_path), teacher, tokenizer, WORDS[:6])
