@@ -47,7 +47,7 @@ from hf_polyglot.inference.onnx_graph import (
 from hf_polyglot.inference.onnx_runtime import MODEL_FILE, TOKENIZER_FILE, ExportedTagger
 from hf_polyglot.models.crf import LinearChainCRF
 from hf_polyglot.models.input_rows import NO_WORD, SPACE
-from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_of
+from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_by_scheme, labels_of
 from hf_polyglot.models.recurrent import BiLSTM
 from hf_polyglot.models.unit_agreement import UnitAgreement
 from hf_polyglot.models.word_pieces import special_pieces
@@ -168,6 +168,12 @@ def onnx_model(model: PreTrainedModel) -> "onnx.ModelProto":
             f"`{model.name_or_path}` is a {type(model).__name__}; expected one model that labels words, of the types "
             f"{', '.join(sorted(GRAPHS))}. Merge an adapter with its base first (recipes/merge_adapter.py); models "
             "that write spans are not exported."
+        )
+    if getattr(model.config, "further_labels", None):
+        tasks = ", ".join(labels_by_scheme(model.config))
+        raise ValueError(
+            f"`{model.name_or_path}` has a head for each of several tasks ({tasks}); expected a model of one, as a "
+            "graph has one output of labels. Train a model for each task, and export these."
         )
     size = sum(4 * weight.numel() for weight in model.parameters())
     if size >= MOST_BYTES:

@@ -25,6 +25,7 @@ from hf_polyglot.inference.tagging import tag_words
 from hf_polyglot.models.crf import LinearChainCRF
 from hf_polyglot.models.label_scheme import legal_transitions
 from hf_polyglot.result_tables import parity_table
+from tests.models.joint_models import JOINT_MODELS
 from tests.models.test_word_classes import CLASSES
 from tests.models.tiny_byte_to_span import tiny_byte_to_span
 from tests.models.tiny_models import (
@@ -336,6 +337,12 @@ def test_an_export_wants_sentences_to_compare(tmp_path):
 def test_only_one_model_that_labels_words_is_exported(monkeypatch):
     model, _ = tiny_byte_to_span()
     with pytest.raises(ValueError, match="is a ByteToSpanForConditionalGeneration; expected one model that labels"):
+        onnx_model(model)
+
+    model, _ = JOINT_MODELS["byte_crf"]()
+    with pytest.raises(
+        ValueError, match=r"has a head for each of several tasks \(IOB2, upos, feats\); expected"
+    ):
         onnx_model(model)
 
     monkeypatch.setattr(onnx_export, "MOST_BYTES", 1000)
