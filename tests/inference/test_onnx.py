@@ -340,9 +340,7 @@ def test_only_one_model_that_labels_words_is_exported(monkeypatch):
         onnx_model(model)
 
     model, _ = JOINT_MODELS["byte_crf"]()
-    with pytest.raises(
-        ValueError, match=r"has a head for each of several tasks \(IOB2, upos, feats\); expected"
-    ):
+    with pytest.raises(ValueError, match=r"has a head for each of several tasks \(IOB2, upos, feats\); expected"):
         onnx_model(model)
 
     monkeypatch.setattr(onnx_export, "MOST_BYTES", 1000)
