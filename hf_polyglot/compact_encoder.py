@@ -74,7 +74,7 @@ def unpack_encoder(packed: str | Path, output: str | Path) -> None:
         )
     weights = load_file(weights_file)
     state = {name: _unpacked(name, weights) for name in weights if not name.endswith(_SCALE)}
-    model = AutoModel.from_config(AutoConfig.from_pretrained(packed))
+    model = AutoModel.from_config(AutoConfig.from_pretrained(packed), dtype=torch.float32)
     model.load_state_dict(state)
     model.save_pretrained(output)
     for name in TOKENIZER_FILES:

@@ -25,7 +25,7 @@ from hf_polyglot.data.corpora import load_corpora
 from hf_polyglot.inference.tagged_words import segment_words
 from hf_polyglot.model_files import checked_model_name
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
-from hf_polyglot.training.command_line import parse_recipe, write_json
+from hf_polyglot.training.command_line import parse_recipe, without_tokens, write_json
 from hf_polyglot.training.distillation_run import joined_sentences
 from hf_polyglot.training.encoder_distillation import EncoderDistillationTrainer, max_row_pieces, rows_of_pieces
 from hf_polyglot.training.recipe_corpora import named_sources
@@ -98,7 +98,7 @@ def main(arguments: DistillEncoderArguments, training: TrainingArguments) -> dic
     trainer.finish().to(getattr(torch, arguments.save_dtype))
     trainer.save_model()
     results = {
-        "command": shlex.join(["recipes/distill_encoder.py", *sys.argv[1:]]),
+        "command": shlex.join(["recipes/distill_encoder.py", *without_tokens(sys.argv[1:])]),
         "teacher": arguments.teacher,
         "sentences": {language: len(dataset) for language, dataset in sentences.items()},
         "pieces": len(student.tokenizer),

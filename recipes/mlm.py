@@ -34,7 +34,7 @@ from hf_polyglot.data.corpora import fingerprint, load_corpora
 from hf_polyglot.data.demo import DEMO_FOLDER
 from hf_polyglot.models.piece_encoder import keep_lowest_layers, max_pieces_of
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
-from hf_polyglot.training.command_line import parse_recipe
+from hf_polyglot.training.command_line import parse_recipe, without_tokens
 from hf_polyglot.training.encoder_layers import freeze_lowest_layers
 from hf_polyglot.training.masked_language_model import MaskedLanguageModelTrainer
 from hf_polyglot.training.recipe_corpora import named_sources
@@ -161,7 +161,7 @@ def main(arguments: MaskedLanguageModelArguments, training: TrainingArguments) -
     trainer.train(resume_from_checkpoint=checkpoint)
     after = perplexities(trainer.evaluate(), languages) if languages else {}
     results = {
-        "command": shlex.join(["recipes/mlm.py", *sys.argv[1:]]),
+        "command": shlex.join(["recipes/mlm.py", *without_tokens(sys.argv[1:])]),
         "encoder": name,
         "data": description,
         "perplexity": {language: {"before": before[language], "after": after[language]} for language in languages},

@@ -19,7 +19,7 @@ from hf_polyglot.analysis.language_transfer import ALL, transfer_report
 from hf_polyglot.data.corpora import SPLIT_OF_NAME, load_corpora
 from hf_polyglot.inference.adapters import load_tagger
 from hf_polyglot.inference.tagging import tag_words
-from hf_polyglot.models.label_scheme import WORD_CLASSES, with_types_mapped
+from hf_polyglot.models.label_scheme import WORD_CLASSES, labels_by_scheme, with_types_mapped
 from hf_polyglot.result_tables import transfer_matrix_table, transfer_table
 from hf_polyglot.results import read_results
 from hf_polyglot.span_metrics import scores_with_average, with_stray_spans
@@ -47,6 +47,11 @@ class TransferArguments:
 
 
 def main(arguments: TransferArguments) -> dict[str, Any]:
+    if len({Path(run).name for run in arguments.runs}) < len(arguments.runs):
+        raise ValueError(
+            f"`runs` is {', '.join(arguments.runs)}; expected folders of different names, by which the scores are "
+            "told apart. Rename one."
+        )
     results = [read_results(run) for run in arguments.runs]
     corpora: dict[str, Any] | None = None
     matrices = {}
@@ -55,6 +60,11 @@ def main(arguments: TransferArguments) -> dict[str, Any]:
         for folder in model_folders(of_run, run):
             model, tokenizer = load_tagger(str(folder))
             model.to(Accelerator().device)
+            if len(labels_by_scheme(model.config)) > 1:
+                raise ValueError(
+                    f"The model in {folder} has heads for several tasks; expected one task. Score the models of one "
+                    "task each."
+                )
             if corpora is None:
                 corpora = load_test_corpora(arguments, model.config.label_scheme)
             name = folder.name if of_run.get("one_model_per_language") else ALL

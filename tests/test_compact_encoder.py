@@ -53,6 +53,16 @@ def test_packing_what_was_unpacked_gives_the_same_file(folders, tmp_path):
     assert all(torch.equal(first[name], again[name]) for name in first)
 
 
+def test_an_encoder_of_16_bits_is_unpacked_to_32(folders, tmp_path):
+    AutoModel.from_pretrained(folders[0]).half().save_pretrained(folders[0])
+    pack_encoder(folders[0], tmp_path / "half")
+    unpack_encoder(tmp_path / "half", tmp_path / "half-unpacked")
+
+    assert {weight.dtype for weight in load_file(tmp_path / "half-unpacked/model.safetensors").values()} == {
+        torch.float32
+    }
+
+
 def test_rows_of_zeros_stay_zero(folders, tmp_path):
     model = AutoModel.from_pretrained(folders[0])
     model.get_input_embeddings().weight.data[1] = 0

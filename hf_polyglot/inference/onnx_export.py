@@ -167,7 +167,7 @@ def onnx_model(model: PreTrainedModel) -> "onnx.ModelProto":
         raise ValueError(
             f"`{model.name_or_path}` is a {type(model).__name__}; expected one model that labels words, of the types "
             f"{', '.join(sorted(GRAPHS))}. Merge an adapter with its base first (recipes/merge_adapter.py); models "
-            "that write spans are not exported."
+            "that write spans, and Meta-LSTMs, have no graph yet."
         )
     if getattr(model.config, "further_labels", None):
         tasks = ", ".join(labels_by_scheme(model.config))

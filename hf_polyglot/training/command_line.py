@@ -138,6 +138,28 @@ def write_json(path: str, values: Any) -> None:
     Path(path).write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def without_tokens(words: Sequence[str]) -> list[str]:
+    """
+    A command line whose `--hub_token` is made unreadable: it is written into what is published.
+
+    Args:
+        words (`Sequence[str]`):
+            As given.
+
+    Example:
+        >>> without_tokens(["--hub_token", "hf_abc", "--hub_token=hf_abc"])
+        ['--hub_token', '...', '--hub_token=...']
+    """
+    flags = [word.partition("=")[0] for word in words]
+    hidden = []
+    for word, flag, previous in zip(words, flags, ["", *words], strict=False):
+        if previous == "--hub_token":
+            hidden.append("...")
+        else:
+            hidden.append(f"{flag}=..." if flag == "--hub_token" and "=" in word else word)
+    return hidden
+
+
 def _shorten_help(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     """Leave the arguments of transformers that are seldom used out of `--help`, and add `--help_all`."""
     parser.add_argument(

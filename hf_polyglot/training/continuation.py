@@ -28,7 +28,8 @@ _NOT_HANDED_ON = (
     "monolingual", "zero_shot_corpora", "data_source", "data_license", "alpha", "sampling", "unimax_max_epochs",
     "dynamic_strength", "dynamic_baselines", "batch_languages", "metric_for_best_model", "model", "languages",
     "adam_state", "compare", "selection", "compare_selection", "load_best_model_at_end", "gradient_surgery",
-    "ewc_strength", "ewc_sentences", "ewc_samples", "adapter", "lora_rank", "lora_alpha", "lora_dropout",
+    "eval_strategy", "ewc_strength", "ewc_sentences", "ewc_samples", "adapter", "lora_rank", "lora_alpha",
+    "lora_dropout",
 )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hf_polyglot.data.collators import collator_for, word_counts
 from hf_polyglot.models.crf import FORBIDDEN
-from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_of
+from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_by_scheme, labels_of
 from hf_polyglot.models.piece_encoder import vectors_at
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.teacher import (
@@ -689,6 +689,16 @@ def _check_pair(student: Any, teacher: Any, settings: DistillationSettings) -> N
         raise ValueError(
             f"The student lacks the labels {', '.join(missing[:10])} of its teacher; expected all of them. Make it "
             "with the teacher's labels, to which others may be added."
+        )
+    if hasattr(student, "train_part"):
+        raise ValueError(
+            f"The student is a {type(student).__name__}, whose parts learn from losses of their own; expected a model "
+            "that learns as a whole, such as a byte-CRF or an encoder-CRF. It can be a teacher."
+        )
+    if getattr(student.config, "further_labels", None):
+        raise ValueError(
+            f"The student has a head for each of the tasks {', '.join(labels_by_scheme(student.config))}; expected a "
+            "model of one task, for the others would learn nothing. Make a student for each."
         )
     both = (student, teacher)
     if settings.sequence_nbest:

@@ -11,7 +11,12 @@ from safetensors.torch import load_file
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
-from hf_polyglot.training.distillation import POSITIONS, DistillationSettings, DistillationTrainer
+from hf_polyglot.training.distillation import (
+    POSITIONS,
+    DistillationSettings,
+    DistillationTrainer,
+    remove_projections,
+)
 from hf_polyglot.training.students import Student, shares_pieces
 
 DISTILLED = "distilled"
@@ -140,6 +145,7 @@ def distil_first(trainer: DistillationTrainer) -> None:
     is_resumed = str(trainer.args.resume_from_checkpoint or "false").lower() == "true"
     ended = Path(trainer.args.output_dir) / SAFE_WEIGHTS_NAME
     if is_resumed and ended.is_file():
+        remove_projections(trainer.model)
         trainer.model.load_state_dict(load_file(ended))
         trainer.args.print(f"The student was distilled already: {ended.parent}")
         return

@@ -3,7 +3,7 @@
 import dataclasses
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,16 @@ from hf_polyglot.result_tables import differences_table, results_table, selectio
 from hf_polyglot.results import run_environment, write_results
 from hf_polyglot.sentence_counts import SentenceCounts, file_name_of_task, write_sentence_counts
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.command_line import without_tokens
 from hf_polyglot.training.epoch_weights import EpochWeights
 from hf_polyglot.training.optimizer_state import ADAM_STATE_FILE
 from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
 from hf_polyglot.training.runs import SeedRuns, seed_folder, train_over_seeds
 from hf_polyglot.training.trainer import PolyglotTrainer
 
-# Of a run's folder, what is no part of the model: the runs of the single seeds with their checkpoints.
-KEPT_AT_HOME = ["seed-*", "checkpoint-*", "_*", "*.bin"]
+# Of a run's folder, what is no part of the model: the runs of the single seeds with their checkpoints, and the encoder
+# that it began with, if the recipe made it.
+KEPT_AT_HOME = ["seed-*", "checkpoint-*", "_*", "*.bin", "student", "student/*", "encoder", "encoder/*"]
 
 
 def train_and_publish(
@@ -285,16 +287,4 @@ def command_line(training: PolyglotTrainingArguments) -> str:
     if program.is_absolute() and program.is_relative_to(Path.cwd()):
         program = program.relative_to(Path.cwd())
     processes = ["--multi_gpu", "--num_processes", str(training.world_size)] if training.world_size > 1 else []
-    return shlex.join(["accelerate", "launch", *processes, str(program), *_without_tokens(sys.argv[1:])])
-
-
-def _without_tokens(words: Sequence[str]) -> list[str]:
-    """A command line whose `--hub_token` is made unreadable: it is written into what is published."""
-    flags = [word.partition("=")[0] for word in words]
-    hidden = []
-    for word, flag, previous in zip(words, flags, ["", *words], strict=False):
-        if previous == "--hub_token":
-            hidden.append("...")
-        else:
-            hidden.append(f"{flag}=..." if flag == "--hub_token" and "=" in word else word)
-    return hidden
+    return shlex.join(["accelerate", "launch", *processes, str(program), *without_tokens(sys.argv[1:])])

@@ -21,7 +21,7 @@ from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokeni
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from hf_polyglot.model_files import checked_model_name
-from hf_polyglot.models.label_scheme import PADDING_LABEL
+from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_by_scheme
 from hf_polyglot.models.piece_encoder import max_pieces_of, vectors_at
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
 from hf_polyglot.training.adapters import refuse_adapter
@@ -120,6 +120,12 @@ def load_teacher(name: str, label_scheme: str) -> tuple[Any, Any]:
         raise ValueError(
             f"`teacher` is {name}, which writes spans and has no distribution of labels for a word; expected a "
             "tagger of words, such as a byte-CRF. Take another one."
+        )
+    if getattr(model.config, "further_labels", None):
+        tasks = ", ".join(labels_by_scheme(model.config))
+        raise ValueError(
+            f"`teacher` is {name}, which has a head for each of the tasks {tasks}; expected a model of one task. "
+            "Train a teacher for each, and distil them apart."
         )
     load = load_piece_tokenizer if form in ("pieces", None) else AutoTokenizer.from_pretrained
     tokenizer: Any = load(name)
