@@ -213,7 +213,7 @@ def piece_rows(
     for given, owners, count in zip(pieces, piece_words, num_words, strict=True):
         kept, firsts = _with_first_pieces(given, owners, count, unknown)
         starts = _window_starts(len(kept), room)
-        windows = [_most_central(first, starts, room, len(kept)) for first in firsts]
+        windows = [_most_central(first, starts, room, len(kept)) if len(starts) > 1 else 0 for first in firsts]
         places.append([
             (len(rows) + window, len(before) + first - starts[window])
             for first, window in zip(firsts, windows, strict=True)
