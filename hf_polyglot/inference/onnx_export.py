@@ -42,7 +42,6 @@ from hf_polyglot.inference.onnx_graph import (
     linear,
     marginals,
     take_rows,
-    trust_softmax,
 )
 from hf_polyglot.inference.onnx_runtime import MODEL_FILE, TOKENIZER_FILE, ExportedTagger
 from hf_polyglot.models.crf import LinearChainCRF
@@ -295,6 +294,8 @@ def _encoded_words(model: Any, num_layers: int) -> tuple[OnnxGraph, str, str]:
     attention_mask = torch.ones_like(input_ids)
     attention_mask[1, 5:] = 0
     dynamic = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    # Plain attention: that of torch comes out with three times the operators, of shapes and of checks.
+    model.encoder.set_attn_implementation("eager")
     with warnings.catch_warnings(), _silenced("torch.onnx"):
         # What the exporter does inside is deprecated here and there, and it misses torchvision.
         warnings.simplefilter("ignore")
@@ -312,7 +313,6 @@ def _encoded_words(model: Any, num_layers: int) -> tuple[OnnxGraph, str, str]:
     del proto.graph.output[:]
     graph = OnnxGraph(proto)
     word_positions = graph.input("word_positions", INT64, ["batch", "words"])
-    trust_softmax(graph)
     words = take_rows(graph, vectors, graph.op("Max", word_positions, np.int64(0)))
     return graph, words, graph.op("GreaterOrEqual", word_positions, np.int64(0))
 

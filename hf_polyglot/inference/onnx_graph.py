@@ -467,23 +467,3 @@ def _is_of_rows(node: "onnx.NodeProto", constants: set[str], ranks: dict[str, in
     if node.op_type == "LayerNormalization":
         return all(attribute.i in (-1, 2) for attribute in node.attribute if attribute.name == "axis")
     return node.op_type in _OF_ROWS | _OF_ROWS_TOGETHER and all(rank <= 1 for rank in weights)
-
-
-def trust_softmax(graph: OnnxGraph) -> None:
-    """
-    Take out the check that torch's attention makes for pieces which attend to nothing; here every window has one.
-
-    Args:
-        graph ([`OnnxGraph`]):
-            Changed in place.
-    """
-    nodes = graph.graph.node
-    made_by = {node.output[0]: node for node in nodes}
-    for node in list(nodes):
-        checked = made_by.get(node.input[0]) if node.op_type == "Where" else None
-        if checked is not None and checked.op_type == "IsNaN" and checked.input[0] == node.input[2]:
-            softmax = made_by.get(node.input[2])
-            if softmax is not None and softmax.op_type == "Softmax":
-                softmax.output[0] = node.output[0]
-                nodes.remove(checked)
-                nodes.remove(node)

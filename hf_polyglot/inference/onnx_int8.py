@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import onnx
 
 # Smaller weights stay as they are: the classifier of a few labels, whose rounding would show and whose size does not.
-FEWEST_WEIGHTS = 4096
+FEWEST_WEIGHTS = 2**14
 
 
 def int8_model(model: "onnx.ModelProto") -> "onnx.ModelProto":

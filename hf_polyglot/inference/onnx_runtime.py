@@ -299,7 +299,8 @@ class OnnxTagger:
                 others = probabilities.copy()
                 others[:, :, passed_over] = -1
                 labels = np.where(np.isin(labels, passed_over), others.argmax(2), labels)
-            chosen = np.take_along_axis(probabilities, np.maximum(labels, 0)[:, :, None], 2)[:, :, 0].tolist()
+            rows, columns = np.ogrid[: labels.shape[0], : labels.shape[1]]
+            chosen = probabilities[rows, columns, np.maximum(labels, 0)].tolist()
             for index, ids, values in zip(indices, labels.tolist(), chosen, strict=True):
                 words = sentences[index]
                 tagged[index] = TaggedWords(

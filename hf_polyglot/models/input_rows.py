@@ -217,7 +217,7 @@ def piece_rows(
         kept, firsts = _with_first_pieces(given, owners, count, unknown)
         firsts = list(range(len(kept))) if every_piece else firsts
         starts = _window_starts(len(kept), room)
-        windows = [_most_central(first, starts, room, len(kept)) for first in firsts]
+        windows = [_most_central(first, starts, room, len(kept)) if len(starts) > 1 else 0 for first in firsts]
         places.append([
             (len(rows) + window, len(before) + first - starts[window])
             for first, window in zip(firsts, windows, strict=True)

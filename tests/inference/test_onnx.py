@@ -17,7 +17,16 @@ import hf_polyglot.inference.pipeline  # noqa: F401  registers the task
 from hf_polyglot.data.corpora import load_corpora
 from hf_polyglot.inference import onnx_export, onnx_parity
 from hf_polyglot.inference.onnx_export import onnx_model, settings_of, write_exported
-from hf_polyglot.inference.onnx_graph import BOOL, FLOAT, INT64, ChainScores, OnnxGraph, best_path, marginals
+from hf_polyglot.inference.onnx_graph import (
+    BOOL,
+    FLOAT,
+    INT64,
+    ChainScores,
+    OnnxGraph,
+    best_path,
+    marginals,
+    take_rows,
+)
 from hf_polyglot.inference.onnx_int8 import int8_model
 from hf_polyglot.inference.onnx_parity import ParitySentences, export_tagger
 from hf_polyglot.inference.onnx_runtime import SETTINGS_FILE, ExportedTagger, OnnxTagger, is_exported
@@ -208,7 +217,7 @@ def test_exported_models_run_without_torch(tmp_path):
 
 def wide_byte_crf(**given):
     """Wide enough for weights that are quantised."""
-    return tiny_byte_crf(embedding_size=32, unit_hidden_size=32, hidden_size=32, **given)
+    return tiny_byte_crf(embedding_size=64, unit_hidden_size=64, hidden_size=64, **given)
 
 
 def test_integers_take_a_quarter_of_the_size_and_give_nearly_the_same_probabilities(tmp_path):
@@ -223,16 +232,20 @@ def test_integers_take_a_quarter_of_the_size_and_give_nearly_the_same_probabilit
     write_exported(tmp_path / "int8", small, tokenizer, settings_of(model, tokenizer, int8=True))
     tagger = OnnxTagger(tmp_path / "int8", num_threads=1)
     assert tagger.tagger.int8
-    expected = tag_words(model, tokenizer, WORDS)
-    found = tagger.tag_words(WORDS)
-    assert any(one.probabilities != other.probabilities for one, other in zip(found, expected, strict=True))
-    for ours, theirs in zip(found, expected, strict=True):
-        assert ours.probabilities == pytest.approx(theirs.probabilities, abs=0.05)
+    sentences = tag_words(model, tokenizer, WORDS), tagger.tag_words(WORDS)
+    expected, found = (
+        [word for one in of_model for word in zip(one.tags, one.probabilities, strict=True)] for of_model in sentences
+    )
+    assert found != expected
+    # Of some words the best two labels are close.
+    alike = [(ours[1], theirs[1]) for ours, theirs in zip(found, expected, strict=True) if ours[0] == theirs[0]]
+    assert len(alike) > 0.8 * len(expected)
+    assert max(abs(ours - theirs) for ours, theirs in alike) < 0.05
 
 
 def test_rows_of_embeddings_are_rounded_each_by_its_own_scale():
     graph = OnnxGraph()
-    rows = np.random.default_rng(0).normal(size=(512, 16)).astype(np.float32) * np.logspace(-3, 3, 512)[:, None]
+    rows = np.random.default_rng(0).normal(size=(1024, 16)).astype(np.float32) * np.logspace(-3, 3, 1024)[:, None]
     rows = rows.astype(np.float32)
     rows[7] = 0
     ids = graph.input("ids", INT64, ["batch"])
@@ -241,17 +254,60 @@ def test_rows_of_embeddings_are_rounded_each_by_its_own_scale():
     graph.output("chain", graph.op("Gather", chain, ids, axis=0), FLOAT, ["batch", 16])
 
     session = onnxruntime.InferenceSession(int8_model(graph.model()).SerializeToString())
-    found, exact = session.run(["rows", "chain"], {"ids": np.arange(512)})
+    found, exact = session.run(["rows", "chain"], {"ids": np.arange(1024)})
 
     assert (np.abs(found - rows).max(1) <= np.abs(rows).max(1) / 127 * 0.501).all()
     assert not np.array_equal(found, rows)
     assert np.array_equal(exact, rows)
 
 
+def test_a_row_with_large_values_does_not_round_the_others_away():
+    generator = np.random.default_rng(0)
+    weight = generator.normal(size=(512, 32)).astype(np.float32)
+    graph = OnnxGraph()
+    graph.output("y", graph.op("MatMul", graph.input("x", FLOAT, ["rows", 512]), weight), FLOAT, ["rows", 32])
+    rows = generator.normal(size=(6, 512)).astype(np.float32)
+    rows[2] *= 1000
+    rows[3] = 0
+
+    (found,) = onnxruntime.InferenceSession(int8_model(graph.model()).SerializeToString()).run(None, {"x": rows})
+
+    expected = rows @ weight
+    sizes = np.maximum(np.abs(expected).max(1), 1)
+    assert (np.abs(found - expected).max(1) / sizes < 0.05).all()
+    assert not np.allclose(found[2], expected[2], rtol=1e-5)
+
+
+def test_rows_are_taken_before_what_computes_each_by_itself():
+    generator = np.random.default_rng(0)
+    graph = OnnxGraph()
+    given = graph.input("given", FLOAT, ["windows", "pieces", 8])
+    # What is read later in full, and what is not.
+    whole = graph.op("MatMul", given, generator.normal(size=(8, 8)).astype(np.float32))
+    wide = graph.op("Gelu", graph.op("MatMul", whole, generator.normal(size=(8, 16)).astype(np.float32)))
+    narrow = graph.op("MatMul", wide, generator.normal(size=(16, 8)).astype(np.float32))
+    vectors = graph.op("LayerNormalization", graph.op("Add", narrow, whole), np.ones(8, np.float32), axis=-1)
+    for value in [given, *(output for node in graph.graph.node for output in node.output)]:
+        graph.graph.value_info.append(graph.helper.make_tensor_value_info(value, FLOAT, ["windows", "pieces", None]))
+    graph.output("whole", whole, FLOAT, ["windows", "pieces", 8])
+
+    rows = take_rows(graph, vectors, graph.input("index", INT64, ["batch", "words"]))
+    graph.output("rows", rows, FLOAT, ["batch", "words", 8])
+
+    kinds = [node.op_type for node in graph.graph.node]
+    assert kinds.index("MatMul") < kinds.index("Gather") < kinds.index("Gelu") < kinds.index("LayerNormalization")
+    assert kinds.count("MatMul") == 3
+    session = onnxruntime.InferenceSession(graph.model().SerializeToString())
+    arrays = {"given": generator.normal(size=(2, 5, 8)).astype(np.float32), "index": np.array([[7, 0, 3]])}
+    few = session.run(["rows"], arrays)[0]
+    every = session.run(["rows"], arrays | {"index": np.arange(10)[None]})[0]
+    assert few == pytest.approx(every[:, [7, 0, 3]], abs=1e-6)
+
+
 def test_a_model_without_large_weights_is_not_quantised():
     model, _ = tiny_byte_crf(vocab_size=4, embedding_size=4, unit_hidden_size=2, hidden_size=2)
 
-    with pytest.raises(ValueError, match="No matrix of this model has 4,096 weights; expected one"):
+    with pytest.raises(ValueError, match="No matrix of this model has 16,384 weights; expected one"):
         int8_model(onnx_model(model))
 
 
@@ -348,14 +404,18 @@ def test_only_one_model_that_labels_words_is_exported(monkeypatch):
         onnx_model(tiny_byte_crf()[0])
 
 
-def test_exporting_leaves_the_model_as_it_was():
-    model, _ = tiny_byte_crf()
+@pytest.mark.parametrize("make_model", [tiny_byte_crf, pytest.param(tiny_linear_tagger, marks=pytest.mark.slow)])
+def test_exporting_leaves_the_model_as_it_was(make_model):
+    model, _ = make_model()
     model.to(torch.bfloat16).train()
+    attention = model.encoder.config._attn_implementation if hasattr(model, "encoder") else None
 
     onnx_model(model)
 
     assert model.training
     assert model.classifier.weight.dtype == torch.bfloat16
+    if attention is not None:
+        assert model.encoder.config._attn_implementation == attention != "eager"
 
 
 def test_folders_of_other_kinds_and_versions_are_refused(tmp_path):
