@@ -120,6 +120,21 @@ def byte_crf_tagger(sentences: list[list[str]]) -> tuple[Any, Any]:
     return ByteCRFForTokenClassification(ByteCRFConfig(**label_settings())), SpellingTokenizer.of_bytes()
 
 
+def meta_lstm_tagger(sentences: list[list[str]]) -> tuple[Any, Any]:
+    """A Meta-LSTM of the sizes of `recipes/presets/meta_lstm-paper.args`, with a vector of 300 for each word read."""
+    from hf_polyglot import MetaLSTMConfig, MetaLSTMForTokenClassification, SpellingTokenizer, WordSpellingTokenizer
+
+    spelling = SpellingTokenizer.of_characters(" ".join(words) for words in sentences)
+    known = sorted({word.lower() for words in sentences for word in words})
+    tokenizer = WordSpellingTokenizer.with_words(spelling, known, lowercase=True)
+    config = MetaLSTMConfig(
+        vocab_size=len(tokenizer), num_words=len(known) + 1, pretrained_vectors="frozen", word_vector_size=300,
+        unit_hidden_size=400, num_unit_layers=3, word_hidden_size=400, num_word_layers=3, hidden_size=400,
+        num_hidden_layers=1, mlp_size=300, **label_settings(),
+    )  # fmt: skip
+    return MetaLSTMForTokenClassification(config), tokenizer
+
+
 def saved(new: Callable[[list[list[str]]], tuple[Any, Any]]) -> Callable[[list[list[str]], Path], None]:
     """Writes a model for PyTorch."""
 
@@ -203,8 +218,8 @@ SYSTEMS = {
     "minibert_int8": System("MiniBERT, ONNX int8", exported(MINIBERT, int8=True), load_onnx),
     "byte_crf": System("byte-CRF, PyTorch", saved(byte_crf_tagger), load_torch),
     "byte_crf_int8": System("byte-CRF, ONNX int8", exported(byte_crf_tagger, int8=True), load_onnx),
-    # The Meta-LSTM goes here: System("Meta-LSTM, PyTorch", saved(NEW), load_torch), where NEW makes a model of the
-    # paper's sizes with random weights, and its tokenizer.
+    "meta_lstm": System("Meta-LSTM, PyTorch", saved(meta_lstm_tagger), load_torch),
+    "meta_lstm_int8": System("Meta-LSTM, ONNX int8", exported(meta_lstm_tagger, int8=True), load_onnx),
     "spacy": System("spaCy, blank CNN with entities", write_spacy, load_spacy, needs="spacy"),
 }
 

@@ -316,32 +316,40 @@ def conllu_table(scores: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str
 
 def parity_table(report: Mapping[str, Any]) -> str:
     """
-    Markdown table of how an exported model tags beside PyTorch, in percent, with the sizes of all their forms.
+    Markdown table of how an exported model tags beside PyTorch, in percent, with the sizes of all their forms; of a
+    model of several tasks, one of each, and then that of sizes.
 
     Args:
         report (`Mapping[str, Any]`):
             As `export_tagger` of `hf_polyglot.inference.onnx_parity` gives it.
     """
     forms = list(report["bytes"])
+    tables = [_parity_rows(of_task, forms) for of_task in (report, *report.get("further", {}).values())]
+    sizes = [f"{report['bytes'][form] / 1e6:,.1f} MB" for form in forms]
+    tables[-1].append(["**size**", "", *sizes, *[""] * (len(forms) - 1)])
+    return "\n\n".join(map(_markdown, tables))
+
+
+def _parity_rows(of_task: Mapping[str, Any], forms: Sequence[str]) -> list[list[str]]:
+    """Scores and equal labels of each form in one task, a row a language."""
     exported = [form for form in forms if form != "pytorch"]
-    title = _title(report["metric"]) + " to PyTorch" * (report["gold"] == "pytorch")
+    title = _title(of_task["metric"]) + " to PyTorch" * (of_task["gold"] == "pytorch")
     names = {"pytorch": "PyTorch", "onnx": "ONNX", "int8": "ONNX int8"}
     rows = [
         ["Language", "Sentences"]
         + [f"{title}, {names[form]}" for form in forms]
         + [f"Same labels, {names[form]}" for form in exported]
     ]
-    for language, of_language in report["languages"].items():
-        differing = of_language["differing_labels"]
+    for language, of_language in of_task["languages"].items():
+        differing, scores = of_language["differing_labels"], of_language["scores"]
         rows.append([
             language,
             f"{of_language['sentences']:,}",
-            *(f"{of_language['scores'][form]:.2f}" for form in forms),
+            *(f"{scores[form]:.2f}" if scores else "–" for form in forms),
             # Rounded down: 100 means that all are the same.
             *(f"{floor(1e4 * (1 - differing[form] / of_language['words'])) / 100:.2f}" for form in exported),
         ])
-    sizes = [f"{report['bytes'][form] / 1e6:,.1f} MB" for form in forms]
-    return _markdown([*rows, ["**size**", "", *sizes, *[""] * len(exported)]])
+    return rows
 
 
 def errors_table(reports: Mapping[str, Mapping[str, Any]], title: str = "Language") -> str:

@@ -14,13 +14,11 @@ from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
-from datasets import DatasetDict
 
 import hf_polyglot  # noqa: F401  registers the models
 from hf_polyglot.adapters import is_adapter
 from hf_polyglot.analysis.span_errors import error_report, total_errors
-from hf_polyglot.data.corpora import SPLIT_OF_NAME, fingerprint, load_corpora, tasks_of_source
-from hf_polyglot.data.joint_corpora import load_joint_corpora
+from hf_polyglot.data.corpora import SPLIT_OF_NAME, fingerprint
 from hf_polyglot.inference.adapters import adapters_of_run, load_tagger
 from hf_polyglot.inference.tagging import tag_words
 from hf_polyglot.joint_tasks import joint_scores, joint_scores_with_average, task_of_model
@@ -33,7 +31,7 @@ from hf_polyglot.span_metrics import scores_with_average, with_stray_spans
 from hf_polyglot.tasks import task_of
 from hf_polyglot.training.command_line import parse_recipe, write_json
 from hf_polyglot.training.publishing import model_folders
-from hf_polyglot.training.recipe_corpora import named_sources, parsed_type_map
+from hf_polyglot.training.recipe_corpora import load_gold_corpora, named_sources, parsed_type_map
 
 
 @dataclass
@@ -102,22 +100,6 @@ def models_of_run(model: str, languages: list[str]) -> dict[str, str]:
     return {language: below[language] for language in languages}
 
 
-def load_gold(
-    config: Any, sources: dict[str, str], type_map: dict[str, str]
-) -> tuple[dict[str, DatasetDict], dict[str, list[str]], Any]:
-    """The corpora with a column for each task of the model, the labels of each column, and what was found."""
-    scheme, *further = labels_by_scheme(config)
-    settings: dict[str, Any] = {"type_map": type_map, "scheme": "IOB2" if scheme in WORD_CLASSES else scheme}
-    if not further:
-        column = task_of(scheme).label_column
-        corpora, report = load_corpora(sources, task=column, **settings)
-        return corpora, {column: report.labels}, report
-    present = {task for language, source in sources.items() for task in tasks_of_source(language, source)}
-    columns = [column for column in task_of_model(config).label_column if column in present]
-    several = load_joint_corpora(sources, columns, **settings)
-    return several.corpora, several.labels, several.report
-
-
 def print_unknown(known: list[str], labels: list[str], scheme: str) -> None:
     """Say what is in the corpora and not among the model's labels."""
     types = types_of_labels(known, scheme)
@@ -143,7 +125,7 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
             f"`error_file` is {arguments.error_file!r}, and the model's task is {task_of_model(model.config).name!r}; "
             "expected entities, whose errors are of several kinds. Leave it out."
         )
-    corpora, labels, report = load_gold(model.config, sources, type_map)
+    corpora, labels, report = load_gold_corpora(model.config, sources, type_map)
     print(report)
     columns = {scheme: column for scheme in schemes if (column := task_of(scheme).label_column) in labels}
     for scheme, column in columns.items():
@@ -154,7 +136,10 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
     languages, num_words = [], []
     for language, splits in corpora.items():
         if arguments.split not in splits:
-            raise ValueError(f"The corpus of {language} has no {arguments.split} split, but {', '.join(splits)}.")
+            raise ValueError(
+                f"The corpus of {language} has no {arguments.split} split, but {', '.join(splits)}. Name one of these "
+                "(`--split`), or leave the corpus out."
+            )
         if folders[language] != loaded_from:
             loaded_from = folders[language]
             model, tokenizer = load_tagger(loaded_from, arguments.base_model)

@@ -12,17 +12,18 @@ synthetic, and the tags of PyTorch are taken for gold. `predict.py` takes the fo
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import hf_polyglot  # noqa: F401  registers the models
-from hf_polyglot.data.corpora import SPLIT_OF_NAME, load_corpora
+from hf_polyglot.data.corpora import SPLIT_OF_NAME
 from hf_polyglot.data.demo import demo_corpora
 from hf_polyglot.inference.adapters import load_tagger
 from hf_polyglot.inference.onnx_parity import ParitySentences, export_tagger
-from hf_polyglot.models.label_scheme import WORD_CLASSES
+from hf_polyglot.models.label_scheme import labels_by_scheme
 from hf_polyglot.result_tables import parity_table
 from hf_polyglot.tasks import task_of
 from hf_polyglot.training.command_line import parse_recipe
-from hf_polyglot.training.recipe_corpora import named_sources, parsed_type_map
+from hf_polyglot.training.recipe_corpora import load_gold_corpora, named_sources, parsed_type_map
 
 
 @dataclass
@@ -64,7 +65,7 @@ class ExportArguments:
     )
 
 
-def sentences_to_check(arguments: ExportArguments, scheme: str) -> dict[str, ParitySentences]:
+def sentences_to_check(arguments: ExportArguments, config: Any) -> dict[str, ParitySentences]:
     """
     Sentences of each language, with gold tags if the corpora were given.
 
@@ -75,21 +76,25 @@ def sentences_to_check(arguments: ExportArguments, scheme: str) -> dict[str, Par
     if not arguments.corpora:
         embedded = demo_corpora().corpora
         return {name: ParitySentences(splits[split]["tokens"][:]) for name, splits in embedded.items()}
-    column = task_of(scheme).label_column
-    loaded = load_corpora(
-        named_sources(arguments.corpora),
-        type_map=parsed_type_map(arguments.type_map),
-        scheme="IOB2" if scheme in WORD_CLASSES else scheme,
-        task=column,
+    corpora, labels, report = load_gold_corpora(
+        config, named_sources(arguments.corpora), parsed_type_map(arguments.type_map)
     )
-    print(loaded.report)
+    print(report)
+    columns = {scheme: task_of(scheme).label_column for scheme in labels_by_scheme(config)}
     sentences = {}
-    for language, splits in loaded.corpora.items():
+    for language, splits in corpora.items():
         if split not in splits:
-            raise ValueError(f"The corpus of {language} has no {split} split, but {', '.join(splits)}.")
+            raise ValueError(
+                f"The corpus of {language} has no {split} split, but {', '.join(splits)}. Name one of these "
+                "(`--split`), or leave the corpus out."
+            )
         kept = splits[split].select(range(min(len(splits[split]), arguments.max_sentences or len(splits[split]))))
-        names = kept.features[column].feature.names
-        tags = [[names[label] for label in labels] for labels in kept[column]]
+        tags = {}
+        for scheme, column in columns.items():
+            if column not in labels:
+                continue
+            names = kept.features[column].feature.names
+            tags[scheme] = [[names[label] for label in ids] for ids in kept[column]]
         sentences[language] = ParitySentences(kept["tokens"][:], tags)
     return sentences
 
@@ -100,7 +105,7 @@ def main(arguments: ExportArguments) -> None:
         model,
         tokenizer,
         arguments.output_dir,
-        sentences_to_check(arguments, model.config.label_scheme),
+        sentences_to_check(arguments, model.config),
         int8=arguments.int8,
         max_f1_loss=arguments.max_f1_loss,
         max_differing_labels=arguments.max_differing_labels,

@@ -140,7 +140,7 @@ def tagger_of(arguments: PredictArguments) -> tuple[Any, list[str]]:
     """What tags the texts, and the schemes of its labels, one for each task."""
     if is_exported(arguments.model):
         exported = OnnxTagger(arguments.model)
-        return exported, [exported.tagger.label_scheme]
+        return exported, list(exported.tagger.labels)
     model, tokenizer = load_tagger(arguments.model, arguments.base_model)
     if isinstance(model, LanguageAdapters) and arguments.language is None:
         known = ", ".join(model.config.languages)

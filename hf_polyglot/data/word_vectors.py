@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from hf_polyglot.models.tokenization_words import subword_buckets
+from hf_polyglot.models.known_words import subword_buckets
 
 MAGIC, VERSIONS = 793712314, (11, 12)
 # dim, ws, epoch, minCount, neg, wordNgrams, loss, model, bucket, minn, maxn, lrUpdateRate and t of `Args::save`.

@@ -46,7 +46,7 @@ from hf_polyglot.inference.onnx_graph import (
 from hf_polyglot.inference.onnx_runtime import MODEL_FILE, TOKENIZER_FILE, ExportedTagger
 from hf_polyglot.models.crf import LinearChainCRF
 from hf_polyglot.models.input_rows import NO_WORD, SPACE
-from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_by_scheme, labels_of
+from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_by_scheme
 from hf_polyglot.models.recurrent import BiLSTM
 from hf_polyglot.models.unit_agreement import UnitAgreement
 from hf_polyglot.models.word_pieces import special_pieces
@@ -76,7 +76,7 @@ def byte_crf_graph(model: Any) -> OnnxGraph:
     mask = graph.op("GreaterOrEqual", word_indices, np.int64(0))
     words = graph.op("Gather", vectors, graph.op("Max", word_indices, np.int64(0)), axis=0)
     states, _ = bilstm(graph, words, _lengths(graph, mask), _layers(body.reading))
-    return _with_crf_outputs(graph, model, _classified(graph, states, model.classifier), mask)
+    return _with_crf_outputs(graph, model, states, mask)
 
 
 def encoder_crf_graph(model: Any) -> OnnxGraph:
@@ -90,7 +90,7 @@ def encoder_crf_graph(model: Any) -> OnnxGraph:
     graph, words, mask = _encoded_words(model, model.config.num_concatenated_layers)
     if model.config.num_hidden_layers > 0:
         words, _ = bilstm(graph, words, _lengths(graph, mask), _layers(model.reading))
-    return _with_crf_outputs(graph, model, _classified(graph, words, model.classifier), mask)
+    return _with_crf_outputs(graph, model, words, mask)
 
 
 def slicer_graph(model: Any) -> OnnxGraph:
@@ -136,11 +136,38 @@ def charner_graph(model: Any) -> OnnxGraph:
     return _with_agreement_outputs(graph, model.agreement, words, spaces, mask)
 
 
+def meta_lstm_graph(model: Any) -> OnnxGraph:
+    """
+    A Meta-LSTM: characters and words are read, and what the joint part makes of both decides.
+
+    Args:
+        model ([`MetaLSTMForTokenClassification`]):
+            In float32.
+    """
+    graph = OnnxGraph()
+    input_ids = graph.input("input_ids", INT64, ["batch", "units"])
+    unit_words = graph.input("unit_words", INT64, ["batch", "units"])
+    word_ids = graph.input("word_ids", INT64, ["batch", "words"])
+    read = model.meta_lstm
+    mask = graph.op("GreaterOrEqual", word_ids, np.int64(0))
+    is_unit = graph.op("Not", graph.op("Equal", input_ids, np.int64(model.config.pad_token_id)))
+    embedded = graph.op("Gather", _array(read.characters.embedding.weight), input_ids, axis=0)
+    states, _ = bilstm(graph, embedded, _lengths(graph, is_unit), _layers(read.characters.reading))
+    characters = _projected(graph, _states_at_ends(graph, states, unit_words, mask), read.characters.projection)
+    lengths = _lengths(graph, mask)
+    states, _ = bilstm(graph, _word_vectors(graph, read.words, word_ids), lengths, _layers(read.words.reading))
+    words = _projected(graph, states, read.words.projection)
+    states, _ = bilstm(graph, graph.op("Concat", characters, words, axis=2), lengths, _layers(read.reading))
+    joint = _projected(graph, states, read.projection)
+    return _with_word_outputs(graph, _classified(graph, joint, model.classifier), mask)
+
+
 # By the `model_type` of a configuration.
 GRAPHS: dict[str, Callable[[Any], OnnxGraph]] = {
     "byte_crf": byte_crf_graph,
     "charner": charner_graph,
     "encoder_crf": encoder_crf_graph,
+    "meta_lstm": meta_lstm_graph,
     "slicer": slicer_graph,
 }
 
@@ -155,7 +182,8 @@ def onnx_model(model: PreTrainedModel) -> "onnx.ModelProto":
 
     Returns:
         `onnx.ModelProto` with the outputs `labels`, int64 of shape `(batch, words)`, -100 on padding, and
-        `probabilities` of shape `(batch, words, labels)`, zero on padding. Batch and lengths are dynamic.
+        `probabilities` of shape `(batch, words, labels)`, zero on padding. Batch and lengths are dynamic. Those of
+        further tasks are called `labels_upos` and so on, by their scheme.
 
     Raises:
         ValueError: if it is another model, or if it is too large for one file.
@@ -166,13 +194,7 @@ def onnx_model(model: PreTrainedModel) -> "onnx.ModelProto":
         raise ValueError(
             f"`{model.name_or_path}` is a {type(model).__name__}; expected one model that labels words, of the types "
             f"{', '.join(sorted(GRAPHS))}. Merge an adapter with its base first (recipes/merge_adapter.py); models "
-            "that write spans, and Meta-LSTMs, have no graph yet."
-        )
-    if getattr(model.config, "further_labels", None):
-        tasks = ", ".join(labels_by_scheme(model.config))
-        raise ValueError(
-            f"`{model.name_or_path}` has a head for each of several tasks ({tasks}); expected a model of one, as a "
-            "graph has one output of labels. Train a model for each task, and export these."
+            "that write spans have no graph."
         )
     size = sum(4 * weight.numel() for weight in model.parameters())
     if size >= MOST_BYTES:
@@ -201,8 +223,7 @@ def settings_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, i
     return ExportedTagger(
         model_type=model.config.model_type,
         input_form=model.input_form,
-        labels=labels_of(model.config),
-        label_scheme=model.config.label_scheme,
+        labels=labels_by_scheme(model.config),
         limit=getattr(model.config, limit),
         padding=tokenizer.pad_token_id,
         unknown=tokenizer.unk_token_id,
@@ -210,6 +231,7 @@ def settings_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, i
         after=after,
         split_special_tokens=tokenizer.split_special_tokens,
         languages=getattr(model.config, "languages", None),
+        words=getattr(tokenizer, "word_settings", None),
         int8=int8,
     )
 
@@ -317,16 +339,76 @@ def _encoded_words(model: Any, num_layers: int) -> tuple[OnnxGraph, str, str]:
     return graph, words, graph.op("GreaterOrEqual", word_positions, np.int64(0))
 
 
-def _with_crf_outputs(graph: OnnxGraph, model: Any, emissions: str, mask: str) -> OnnxGraph:
-    """The graph with labels and probabilities by the model's CRF, or word by word if it has none."""
-    if not model.config.use_crf:
-        return _with_word_outputs(graph, emissions, mask)
+def _projected(graph: OnnxGraph, vectors: str, projection: Any) -> str:
+    """What a part of a Meta-LSTM hands on of its states."""
+    _, layer, _ = projection
+    return graph.op("Elu", linear(graph, vectors, _array(layer.weight), _array(layer.bias)))
+
+
+def _states_at_ends(graph: OnnxGraph, states: str, unit_words: str, mask: str) -> str:
+    """
+    The states at the first and at the last unit of each word, `(batch, words, 2 * features)`.
+
+    `states` are those of units, `(batch, units, features)`; `unit_words (batch, units)` is negative on units of no
+    word, and `mask (batch, words)` True on words.
+    """
+    shape = graph.op("Shape", unit_words)
+    num_units = graph.op("Gather", shape, np.int64(1), axis=0)
+    positions = graph.op("Expand", graph.op("Range", np.int64(0), num_units, np.int64(1)), shape)
+    # Units of no word go to a column behind the words, which is cut off.
+    num_words = graph.op("Gather", graph.op("Shape", mask), [1], axis=0)
+    owners = graph.op("Where", graph.op("GreaterOrEqual", unit_words, np.int64(0)), unit_words, num_words)
+    columns = graph.op("Add", graph.op("Shape", mask), np.array([0, 1]))
+    ends = []
+    for reduction, start in (("min", num_units), ("max", np.int64(0))):
+        ends_of = graph.op("ScatterElements", graph.op("Expand", start, columns), owners, positions, axis=1,
+                           reduction=reduction)  # fmt: skip
+        index = graph.op("Where", mask, graph.op("Slice", ends_of, [0], num_words, [1]), np.int64(0))
+        ends.append(graph.op("GatherND", states, graph.op("Unsqueeze", index, [2]), batch_dims=1))
+    return graph.op("Concat", *ends, axis=2)
+
+
+def _word_vectors(graph: OnnxGraph, words: Any, word_ids: str) -> str:
+    """The sum of trained and pretrained vectors that the words of a Meta-LSTM begin with, `(batch, words, vector)`."""
+    none = np.int64(0)
+    rows = graph.op("Max", word_ids, none)
+    is_trained = graph.op("Less", rows, np.int64(words.embedding.num_embeddings))
+    vectors = graph.op("Gather", _array(words.embedding.weight), graph.op("Where", is_trained, rows, none), axis=0)
+    if words.pretrained is None:
+        return vectors
+    num_rows = words.pretrained.num_embeddings
+    pretrained = graph.op(
+        "Gather", _array(words.pretrained.weight), graph.op("Min", rows, np.int64(num_rows - 1)), axis=0
+    )
+    if words.subwords is not None:
+        subword_ids = graph.input("subword_ids", INT64, ["unknown", "subwords"])
+        kept = graph.op("Cast", graph.op("GreaterOrEqual", subword_ids, none), to=FLOAT)
+        of_subwords = graph.op("Gather", _array(words.subwords.weight), graph.op("Max", subword_ids, none), axis=0)
+        summed = graph.op("ReduceSum", graph.op("Mul", of_subwords, graph.op("Unsqueeze", kept, [2])), [1], keepdims=0)
+        counts = graph.op("Max", graph.op("ReduceSum", kept, [1], keepdims=1), np.float32(1))
+        row = graph.op("Sub", rows, np.int64(num_rows))
+        means = graph.op("Gather", graph.op("Div", summed, counts), graph.op("Max", row, none), axis=0)
+        is_unknown = graph.op("Unsqueeze", graph.op("GreaterOrEqual", row, none), [2])
+        pretrained = graph.op("Where", is_unknown, means, pretrained)
+    return graph.op("Add", vectors, pretrained)
+
+
+def _with_crf_outputs(graph: OnnxGraph, model: Any, words: str, mask: str) -> OnnxGraph:
+    """The graph with labels and probabilities of each task by its CRF, or word by word if the model has none."""
     language_ids = None
-    if model.config.languages is not None:
+    if model.config.use_crf and model.config.languages is not None:
         language_ids = graph.input("language_ids", INT64, ["batch"])
-    scores = ChainScores(graph, _chain_tables(model.crf), language_ids)
-    labels = best_path(graph, emissions, mask, scores)
-    return _with_outputs(graph, labels, marginals(graph, emissions, mask, scores), mask)
+    for scheme in labels_by_scheme(model.config):
+        head = model if scheme == model.config.label_scheme else model.further_heads[scheme]
+        of_task = "" if head is model else f"_{scheme}"
+        emissions = _classified(graph, words, head.classifier)
+        if not model.config.use_crf:
+            _with_word_outputs(graph, emissions, mask, of_task)
+            continue
+        scores = ChainScores(graph, _chain_tables(head.crf), language_ids)
+        labels = best_path(graph, emissions, mask, scores)
+        _with_outputs(graph, labels, marginals(graph, emissions, mask, scores), mask, of_task)
+    return graph
 
 
 def _chain_tables(crf: LinearChainCRF) -> list[np.ndarray]:
@@ -335,9 +417,10 @@ def _chain_tables(crf: LinearChainCRF) -> list[np.ndarray]:
     return [_array(table) for table in (tables.start, tables.transition, tables.end)]
 
 
-def _with_word_outputs(graph: OnnxGraph, scores: str, mask: str) -> OnnxGraph:
+def _with_word_outputs(graph: OnnxGraph, scores: str, mask: str, of_task: str = "") -> OnnxGraph:
     """The graph with the most probable label of each word by itself."""
-    return _with_outputs(graph, graph.op("ArgMax", scores, axis=2, keepdims=0), graph.op("Softmax", scores), mask)
+    labels = graph.op("ArgMax", scores, axis=2, keepdims=0)
+    return _with_outputs(graph, labels, graph.op("Softmax", scores), mask, of_task)
 
 
 def _with_agreement_outputs(
@@ -384,9 +467,10 @@ def _sums_by_word(graph: OnnxGraph, values: str, owners: str, mask: str, num_typ
     return graph.op("ScatterElements", zeros, index, kept, axis=1, reduction="add")
 
 
-def _with_outputs(graph: OnnxGraph, labels: str, probabilities: str, mask: str) -> OnnxGraph:
-    graph.output("labels", graph.op("Where", mask, labels, np.int64(PADDING_LABEL)), INT64, ["batch", "words"])
+def _with_outputs(graph: OnnxGraph, labels: str, probabilities: str, mask: str, of_task: str = "") -> OnnxGraph:
+    padded = graph.op("Where", mask, labels, np.int64(PADDING_LABEL))
+    graph.output(f"labels{of_task}", padded, INT64, ["batch", "words"])
     is_word = graph.op("Unsqueeze", mask, [2])
     shown = graph.op("Where", is_word, probabilities, np.float32(0))
-    graph.output("probabilities", shown, FLOAT, ["batch", "words", "labels"])
+    graph.output(f"probabilities{of_task}", shown, FLOAT, ["batch", "words", f"labels{of_task}"])
     return graph

@@ -2,7 +2,8 @@
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from hf_polyglot.inference.onnx_export import onnx_model, settings_of, write_exported
 from hf_polyglot.inference.onnx_int8 import int8_model
 from hf_polyglot.inference.onnx_runtime import MODEL_FILE, OnnxTagger
+from hf_polyglot.inference.tagged_words import TaggedWords
 from hf_polyglot.inference.tagging import check_tagger, tag_words
-from hf_polyglot.span_metrics import scores_with_average
+from hf_polyglot.models.label_scheme import labels_by_scheme
 from hf_polyglot.tasks import task_of
 
 PARITY_FILE = "parity.json"
@@ -29,12 +31,13 @@ class ParitySentences:
     Args:
         words (`Sequence[Sequence[str]]`):
             Words of each sentence.
-        tags (`Sequence[Sequence[str]]`, *optional*):
-            Their gold tags. By default, those that the model gives are taken for gold.
+        tags (`Mapping[str, Sequence[Sequence[str]]]`, *optional*):
+            Their gold tags in each task, by the scheme of its labels; none of a sentence that has not the task. By
+            default, those that the model gives are taken for gold.
     """
 
     words: Sequence[Sequence[str]]
-    tags: Sequence[Sequence[str]] | None = None
+    tags: Mapping[str, Sequence[Sequence[str]]] | None = None
 
 
 def export_tagger(
@@ -72,7 +75,8 @@ def export_tagger(
 
     Returns:
         What was compared, as `parity.json` in the folder has it: for each language `sentences`, `words`, the scores
-        and the numbers of differing labels of each form of the model; and their sizes in bytes.
+        and the numbers of differing labels of each form of the model; and their sizes in bytes. Of a model of several
+        tasks this is the first one, and `further` has the same of each of the others, by the scheme of its labels.
 
     Raises:
         ValueError: if the folder is not empty, if there is nothing to compare, or if the export does not tag as the
@@ -85,9 +89,9 @@ def export_tagger(
         raise ValueError("There is no sentence to compare the export on; expected some. Give other corpora.")
     check_tagger(model)
     graph = onnx_model(model)
-    tags = {
+    tagged = {
         "pytorch": {
-            language: _tags(tag_words(model, tokenizer, of.words, batch_size, [language] * len(of.words)))
+            language: tag_words(model, tokenizer, of.words, batch_size, [language] * len(of.words))
             for language, of in sentences.items()
         }
     }
@@ -100,15 +104,19 @@ def export_tagger(
                 graph = int8_model(graph)
             write_exported(written, graph, tokenizer, settings_of(model, tokenizer, int8=form == "int8"))
             tagger = OnnxTagger(written, num_threads=1)
-            tags[form] = {
-                language: _tags(tagger.tag_words(of.words, batch_size, [language] * len(of.words)))
+            tagged[form] = {
+                language: tagger.tag_words(of.words, batch_size, [language] * len(of.words))
                 for language, of in sentences.items()
             }
             sizes[form] = (written / MODEL_FILE).stat().st_size
-        report = _report(sentences, tags, model.config.label_scheme) | {"bytes": sizes, "max_f1_loss": max_f1_loss}
-        _refuse_differing(report, max_differing_labels)
+        of_tasks = {scheme: _report(sentences, tagged, scheme) for scheme in labels_by_scheme(model.config)}
+        _refuse_differing(of_tasks.values(), max_differing_labels)
         if int8:
-            _refuse_loss(report, max_f1_loss)
+            for of_task in of_tasks.values():
+                _refuse_loss(of_task, max_f1_loss)
+        report = of_tasks.pop(model.config.label_scheme) | {"bytes": sizes, "max_f1_loss": max_f1_loss}
+        if of_tasks:
+            report["further"] = of_tasks
         (written / PARITY_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         if folder.is_dir():
             folder.rmdir()
@@ -116,24 +124,26 @@ def export_tagger(
     return report
 
 
-def _tags(tagged: Sequence[Any]) -> Tags:
-    return [sentence.tags for sentence in tagged]
-
-
 def _report(
-    sentences: Mapping[str, ParitySentences], tags: Mapping[str, Mapping[str, Tags]], scheme: str
+    sentences: Mapping[str, ParitySentences], tagged: Mapping[str, Mapping[str, Sequence[TaggedWords]]], scheme: str
 ) -> dict[str, Any]:
+    """What is compared of one task: all labels, and scores where there is gold."""
     task = task_of(scheme)
-    languages = [language for language, of in sentences.items() for _ in of.words]
-    gold = [
-        tuple(sentence)
-        for language, of in sentences.items()
-        for sentence in (tags["pytorch"][language] if of.tags is None else of.tags)
-    ]
+    tags = {
+        form: {language: [words.of_task(scheme).tags for words in tagged[form][language]] for language in sentences}
+        for form in tagged
+    }
+    rows: list[tuple[str, int]] = []
+    gold: Tags = []
+    for language, of in sentences.items():
+        of_language = tags["pytorch"][language] if of.tags is None else of.tags.get(scheme, [])
+        rows += [(language, index) for index, of_sentence in enumerate(of_language) if of_sentence]
+        gold += [tuple(of_sentence) for of_sentence in of_language if of_sentence]
+    languages = [language for language, _ in rows]
     scores = {}
     for form, of_languages in tags.items():
-        predicted = [sentence for language in sentences for sentence in of_languages[language]]
-        scores[form] = scores_with_average(task.scores_by_language(gold, predicted, languages, scheme))
+        predicted = [of_languages[language][index] for language, index in rows]
+        scores[form] = task.scores_by_language(gold, predicted, languages, scheme) if rows else {}
     return {
         "metric": task.metric,
         "gold": "pytorch" if any(of.tags is None for of in sentences.values()) else "corpora",
@@ -141,7 +151,9 @@ def _report(
             language: {
                 "sentences": len(of.words),
                 "words": sum(map(len, of.words)),
-                "scores": {form: scores[form][language][task.metric] for form in tags},
+                "scores": {
+                    form: scores[form][language].plain()[task.metric] for form in tags if language in scores[form]
+                },
                 "differing_labels": {
                     form: _num_differing(tags["pytorch"][language], tags[form][language])
                     for form in tags
@@ -158,11 +170,14 @@ def _num_differing(left: Tags, right: Tags) -> int:
     return sum(a != b for one, other in zip(left, right, strict=True) for a, b in zip(one, other, strict=True))
 
 
-def _refuse_differing(report: Mapping[str, Any], max_differing_labels: int) -> None:
-    differing = {language: of["differing_labels"]["onnx"] for language, of in report["languages"].items()}
-    total = sum(differing.values())
-    if total > max_differing_labels:
+def _refuse_differing(reports: Iterable[Mapping[str, Any]], max_differing_labels: int) -> None:
+    differing: Counter[str] = Counter()
+    words = 0
+    for report in reports:
+        differing.update({language: of["differing_labels"]["onnx"] for language, of in report["languages"].items()})
         words = sum(of["words"] for of in report["languages"].values())
+    total = differing.total()
+    if total > max_differing_labels:
         where = ", ".join(f"{language} {count}" for language, count in differing.items() if count)
         raise ValueError(
             f"The exported model gives {total} of {words:,} words another label than PyTorch does ({where}); expected "
@@ -173,7 +188,11 @@ def _refuse_differing(report: Mapping[str, Any], max_differing_labels: int) -> N
 
 def _refuse_loss(report: Mapping[str, Any], max_f1_loss: float) -> None:
     metric = {"f1": "F1"}.get(report["metric"], report["metric"])
-    losses = {language: of["scores"]["pytorch"] - of["scores"]["int8"] for language, of in report["languages"].items()}
+    losses = {
+        language: of["scores"]["pytorch"] - of["scores"]["int8"]
+        for language, of in report["languages"].items()
+        if of["scores"]  # a language may lack a task
+    }
     too_large = {language: loss for language, loss in losses.items() if loss > max_f1_loss}
     if too_large:
         named = ", ".join(f"{loss:.2f} on {language}" for language, loss in sorted(too_large.items()))

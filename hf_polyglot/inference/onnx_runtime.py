@@ -2,7 +2,7 @@
 Tagging with an exported model: onnxruntime, tokenizers and numpy, and no torch.
 
 What `recipes/export.py` writes is a folder with `model.onnx`, which decodes too, `tokenizer.json`, and `tagger.json`,
-which says what the model reads and what its labels are called.
+which says what the model reads and what its labels are called; of a model that looks words up, `words.json` has these.
 
 Axes:
     batch     sentences
@@ -31,9 +31,11 @@ from hf_polyglot.inference.tagged_words import (
     tagged_record,
 )
 from hf_polyglot.models.input_rows import check_words, distinct_words, piece_rows, sentence_rows, shortened, word_rows
+from hf_polyglot.models.known_words import KnownWords
+from hf_polyglot.models.label_scheme import WORD_CLASSES
 from hf_polyglot.models.languages import UNKNOWN_LANGUAGE_ID
 
-MODEL_FILE, TOKENIZER_FILE, SETTINGS_FILE = "model.onnx", "tokenizer.json", "tagger.json"
+MODEL_FILE, TOKENIZER_FILE, SETTINGS_FILE, WORDS_FILE = "model.onnx", "tokenizer.json", "tagger.json", "words.json"
 
 # Fused with the addition before it, a layer normalisation takes five times as long in onnxruntime 1.31 on the CPU.
 SLOW_OPTIMISERS = ["SkipLayerNormFusion"]
@@ -51,10 +53,8 @@ class ExportedTagger:
             Of the model that was exported.
         input_form (`str`):
             What it reads, see [`ENCODERS`].
-        labels (`list[str]`):
-            Tags, in the order of their ids.
-        label_scheme (`str`):
-            Their scheme.
+        labels (`dict[str, list[str]]`):
+            Tags of each task, in the order of their ids, by their scheme; the first task first.
         limit (`int`):
             Units kept of a word, or pieces read at once.
         padding (`int`):
@@ -69,14 +69,15 @@ class ExportedTagger:
             Whether a word such as `<pad>` is read as the five characters that it is.
         languages (`list[str]`, *optional*):
             Languages that the model tells apart.
+        words (`dict`, *optional*):
+            The words that have vectors, as [`KnownWords`] takes them.
         int8 (`bool`):
             Whether its weights are integers of 8 bits.
     """
 
     model_type: str
     input_form: str
-    labels: list[str]
-    label_scheme: str
+    labels: dict[str, list[str]]
     limit: int
     padding: int
     unknown: int | None
@@ -84,7 +85,32 @@ class ExportedTagger:
     after: list[int]
     split_special_tokens: bool
     languages: list[str] | None
+    words: dict[str, Any] | None
     int8: bool
+
+    @property
+    def label_scheme(self) -> str:
+        """Scheme of the labels of the first task."""
+        return next(iter(self.labels))
+
+    def scheme_of(self, task: str | None) -> str:
+        """
+        Scheme of the labels of a task.
+
+        Args:
+            task (`str`, *optional*):
+                `"ner"`, `"upos"` or `"feats"`. Defaults to the first.
+
+        Raises:
+            ValueError: if the model has no such task.
+        """
+        schemes = {scheme if scheme in WORD_CLASSES else "ner": scheme for scheme in self.labels}
+        if task is not None and task not in schemes:
+            raise ValueError(
+                f"`task` is {task!r}; expected a task of the model, {' or '.join(schemes)}. Correct it, or leave it "
+                "out."
+            )
+        return self.label_scheme if task is None else schemes[task]
 
     def save(self, folder: str | Path) -> None:
         """
@@ -94,8 +120,12 @@ class ExportedTagger:
             folder (`str` or `Path`):
                 Folder of the exported model.
         """
-        text = json.dumps(dataclasses.asdict(self), indent=2, ensure_ascii=False)
+        settings = dataclasses.asdict(self)
+        words = settings.pop("words")
+        text = json.dumps(settings, indent=2, ensure_ascii=False)
         Path(folder, SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
+        if words is not None:
+            Path(folder, WORDS_FILE).write_text(json.dumps(words, ensure_ascii=False) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path) -> "ExportedTagger":
@@ -115,7 +145,9 @@ class ExportedTagger:
                 f"`{folder}` has no {SETTINGS_FILE}; expected a folder that recipes/export.py has written. Export the "
                 "model first."
             )
-        given = json.loads(path.read_text(encoding="utf-8"))
+        given = json.loads(path.read_text(encoding="utf-8")) | {"words": None}
+        if Path(folder, WORDS_FILE).is_file():
+            given["words"] = json.loads(Path(folder, WORDS_FILE).read_text(encoding="utf-8"))
         names = {field.name for field in dataclasses.fields(cls)}
         if given.keys() != names or given["input_form"] not in ENCODERS:
             differing = sorted(given.keys() ^ names) or [f"input_form {given['input_form']}"]
@@ -207,7 +239,7 @@ def encode_pieces(tagger: ExportedTagger, tokenizer: Tokenizer, sentences: Seque
     return dict(zip(("input_ids", "attention_mask", "word_positions"), map(np.array, rows), strict=True))
 
 
-# By the `input_form` of a model. The arrays are the inputs of its graph, but for `language_ids`.
+# By the `input_form` of a model. The arrays are the inputs of its graph, but for `language_ids` and rows of words.
 ENCODERS: dict[str, Callable[[ExportedTagger, Tokenizer, Sequence[Sequence[str]]], Arrays]] = {
     "spelled_words": encode_spelled_words,
     "spelled_sentences": encode_spelled_sentences,
@@ -258,6 +290,7 @@ class OnnxTagger:
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         self.tokenizer.encode_special_tokens = self.tagger.split_special_tokens
+        self.known_words = None if self.tagger.words is None else KnownWords(**self.tagger.words)
 
     def tag_words(
         self,
@@ -281,10 +314,10 @@ class OnnxTagger:
                 the others instead.
 
         Returns:
-            `list` of [`TaggedWords`], in the order of `sentences`.
+            `list` of [`TaggedWords`], in the order of `sentences`. Those of a model of several tasks have the tags of
+            all.
         """
-        names, scheme = self.tagger.labels, self.tagger.label_scheme
-        passed_over = passed_over_labels({scheme: names}, second_best_for).get(scheme, [])
+        passed_over = passed_over_labels(self.tagger.labels, second_best_for)
         tagged = [TaggedWords(tuple(words), (), ()) for words in sentences]
         # Sentences of like length together: then little padding is read.
         order = sorted(
@@ -292,33 +325,34 @@ class OnnxTagger:
         )
         for start in range(0, len(order), batch_size):
             indices = order[start : start + batch_size]
-            labels, probabilities = self._run(
-                [sentences[index] for index in indices], [languages[index] for index in indices] if languages else None
-            )
-            if passed_over:
-                others = probabilities.copy()
-                others[:, :, passed_over] = -1
-                labels = np.where(np.isin(labels, passed_over), others.argmax(2), labels)
-            rows, columns = np.ogrid[: labels.shape[0], : labels.shape[1]]
-            chosen = probabilities[rows, columns, np.maximum(labels, 0)].tolist()
-            for index, ids, values in zip(indices, labels.tolist(), chosen, strict=True):
-                words = sentences[index]
-                tagged[index] = TaggedWords(
-                    tuple(words), tuple(names[label] for label in ids[: len(words)]), tuple(values[: len(words)])
-                )
+            batch = [sentences[index] for index in indices]
+            found = self._run(batch, [languages[index] for index in indices] if languages else None)
+            of_tasks = [
+                _tags_of_task(batch, labels, probabilities, names, passed_over.get(scheme, []))
+                for (scheme, names), (labels, probabilities) in zip(self.tagger.labels.items(), found, strict=True)
+            ]
+            for index, first, *further in zip(indices, *of_tasks, strict=True):
+                schemes = list(self.tagger.labels)[1:]
+                tagged[index] = dataclasses.replace(first, further=dict(zip(schemes, further, strict=True)))
         return tagged
 
     def _run(
         self, sentences: Sequence[Sequence[str]], languages: Sequence[str | None] | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Label ids `(batch, words)`, -100 on padding, and probabilities `(batch, words, labels)`."""
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Label ids `(batch, words)`, -100 on padding, and probabilities `(batch, words, labels)` of each task."""
         arrays = ENCODERS[self.tagger.input_form](self.tagger, self.tokenizer, sentences)
+        if self.known_words is not None:
+            # Which words there are, their rows say too.
+            del arrays["word_mask"]
+            arrays |= {name: np.array(rows) for name, rows in self.known_words.rows(sentences).items()}
         if self.tagger.languages is not None:
             ids: dict[str | None, int] = {language: index for index, language in enumerate(self.tagger.languages)}
             given = languages or [None] * len(sentences)
             arrays["language_ids"] = np.array([ids.get(language, UNKNOWN_LANGUAGE_ID) for language in given])
-        labels, probabilities = self.session.run(["labels", "probabilities"], arrays)
-        return labels, probabilities
+        of_tasks = ["", *(f"_{scheme}" for scheme in list(self.tagger.labels)[1:])]
+        names = [f"{name}{end}" for end in of_tasks for name in ("labels", "probabilities")]
+        outputs = self.session.run(names, arrays)
+        return list(zip(outputs[::2], outputs[1::2], strict=True))
 
     def __call__(
         self,
@@ -328,6 +362,7 @@ class OnnxTagger:
         is_split_into_words: bool = False,
         language: str | None = None,
         second_best_for: Sequence[str] = (),
+        task: str | None = None,
     ) -> Any:
         """
         The entities of one input, or of each of many.
@@ -343,6 +378,8 @@ class OnnxTagger:
                 Language of all of them.
             second_best_for (`Sequence[str]`, *optional*):
                 Classes of words that are passed over.
+            task (`str`, *optional*):
+                Which of several tasks. Defaults to the first.
 
         Returns:
             `list` of entities for one input; a list of such lists for a list of inputs; an iterator for any other
@@ -355,6 +392,7 @@ class OnnxTagger:
             is_split_into_words=is_split_into_words,
             language=language,
             second_best_for=second_best_for,
+            task=task,
         )
         entities = (reading["entities"] for reading in readings)
         if is_one:
@@ -369,9 +407,11 @@ class OnnxTagger:
         is_split_into_words: bool = False,
         language: str | None = None,
         second_best_for: Sequence[str] = (),
+        task: str | None = None,
     ) -> Iterator[dict[str, Any]]:
         """
-        Text, words, tags and entities of each input, in their order, read batch by batch as they are asked for.
+        Text, words, tags and entities of each input, in their order, read batch by batch as they are asked for; and
+        `tags_by_task`, the tags of every task of the model by its name.
 
         Args:
             inputs (`Iterable[str]` or `Iterable[list[str]]`):
@@ -384,7 +424,10 @@ class OnnxTagger:
                 Language of all of them.
             second_best_for (`Sequence[str]`, *optional*):
                 Classes of words that are passed over.
+            task (`str`, *optional*):
+                Of several, the one that `tags` and `entities` are of. Defaults to the first.
         """
+        scheme = self.tagger.scheme_of(task)
         known = self.tagger.languages
         if language is not None and known is not None and language not in known:
             warnings.warn(
@@ -397,7 +440,26 @@ class OnnxTagger:
             tagged = self.tag_words(
                 [reading["words"] for reading in batch], batch_size, [language] * len(batch), second_best_for
             )
-            scheme = self.tagger.label_scheme
             for reading, words in zip(batch, tagged, strict=True):
-                entities = entities_of(words, reading["offsets"], scheme)
-                yield tagged_record(reading["text"], words, entities, [scheme], scheme)
+                entities = entities_of(words.of_task(scheme), reading["offsets"], scheme)
+                yield tagged_record(reading["text"], words, entities, list(self.tagger.labels), scheme)
+
+
+def _tags_of_task(
+    sentences: Sequence[Sequence[str]],
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    names: Sequence[str],
+    passed_over: Sequence[int],
+) -> list[TaggedWords]:
+    """What a model says of the sentences of a batch in one of its tasks."""
+    if passed_over:
+        others = probabilities.copy()
+        others[:, :, passed_over] = -1
+        labels = np.where(np.isin(labels, passed_over), others.argmax(2), labels)
+    rows, columns = np.ogrid[: labels.shape[0], : labels.shape[1]]
+    chosen = probabilities[rows, columns, np.maximum(labels, 0)]
+    return [
+        TaggedWords(tuple(words), tuple(names[label] for label in ids[: len(words)]), tuple(values[: len(words)]))
+        for words, ids, values in zip(sentences, labels.tolist(), chosen.tolist(), strict=True)
+    ]

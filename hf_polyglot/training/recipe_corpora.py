@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 
 from hf_polyglot.data.corpora import (
     HUB_NAME,
@@ -18,10 +18,12 @@ from hf_polyglot.data.corpora import (
     corpus_of_file,
     fingerprint,
     load_corpora,
+    tasks_of_source,
 )
 from hf_polyglot.data.demo import DEMO_FOLDER, SOURCE_LANGUAGES, ZERO_SHOT_LANGUAGES
 from hf_polyglot.data.joint_corpora import JointCorpora, JointReport, load_joint_corpora
-from hf_polyglot.models.label_scheme import SCHEMES, WORD_CLASSES
+from hf_polyglot.joint_tasks import task_of_model
+from hf_polyglot.models.label_scheme import SCHEMES, WORD_CLASSES, labels_by_scheme
 from hf_polyglot.results import AVERAGES
 from hf_polyglot.tasks import TASKS, Task, task_of
 
@@ -494,6 +496,36 @@ def load_recipe_corpora(
         further_labels={of_task.name: labels[of_task.label_column] for of_task in further},
         loss_weights={scheme if name == task.name else name: weight for name, weight in weights.items()},
     )
+
+
+def load_gold_corpora(
+    config: Any, sources: Mapping[str, str], type_map: Mapping[str, str]
+) -> tuple[dict[str, DatasetDict], dict[str, list[str]], Any]:
+    """
+    Corpora with what a trained model is to find in them.
+
+    Args:
+        config (`PreTrainedConfig`):
+            Of the model.
+        sources (`Mapping[str, str]`):
+            As for [`load_corpora`].
+        type_map (`Mapping[str, str]`):
+            New names of entity types.
+
+    Returns:
+        The splits of each language, with a column for each task of the model that some corpus has; the labels of each
+        column; and what was found, to be printed.
+    """
+    scheme, *further = labels_by_scheme(config)
+    settings: dict[str, Any] = {"type_map": type_map, "scheme": "IOB2" if scheme in WORD_CLASSES else scheme}
+    if not further:
+        column = task_of(scheme).label_column
+        corpora, report = load_corpora(sources, task=column, **settings)
+        return corpora, {column: report.labels}, report
+    present = {task for language, source in sources.items() for task in tasks_of_source(language, source)}
+    columns = [column for column in task_of_model(config).label_column if column in present]
+    several = load_joint_corpora(sources, columns, **settings)
+    return several.corpora, several.labels, several.report
 
 
 def _loaded(

@@ -14,7 +14,7 @@ from hf_polyglot.data.word_vectors import (
     trained_words,
     union_of_vectors,
 )
-from hf_polyglot.models.tokenization_words import subword_buckets
+from hf_polyglot.models.known_words import subword_buckets
 from tests.word_vector_files import write_bin, write_vec
 
 WORDS = {"</s>": 9, "de": 7, "Ọmọ": 5, "ნახე": 3, "😀": 1}

@@ -32,7 +32,7 @@ from hf_polyglot.inference.onnx_parity import ParitySentences, export_tagger
 from hf_polyglot.inference.onnx_runtime import SETTINGS_FILE, ExportedTagger, OnnxTagger, is_exported
 from hf_polyglot.inference.tagging import tag_words
 from hf_polyglot.models.crf import LinearChainCRF
-from hf_polyglot.models.label_scheme import legal_transitions
+from hf_polyglot.models.label_scheme import labels_by_scheme, legal_transitions
 from hf_polyglot.result_tables import parity_table
 from tests.models.joint_models import JOINT_MODELS
 from tests.models.test_word_classes import CLASSES
@@ -48,6 +48,8 @@ from tests.models.tiny_models import (
     tiny_charner_of_characters,
     tiny_encoder_crf,
     tiny_linear_tagger,
+    tiny_meta_lstm,
+    tiny_meta_lstm_of_vectors,
     tiny_slicer,
 )
 
@@ -70,11 +72,16 @@ SPELLERS = {
     "charner": tiny_charner,
     "charner of characters": tiny_charner_of_characters,
     "charner of classes": with_settings(tiny_charner, **FEATS),
+    "meta_lstm": with_settings(tiny_meta_lstm, num_unit_layers=2, num_word_layers=2),
+    "meta_lstm of vectors": tiny_meta_lstm_of_vectors,
+    "meta_lstm of frozen words": with_settings(tiny_meta_lstm, num_trained_words=3, pretrained_vectors="frozen"),
+    "byte_crf of tasks": JOINT_MODELS["byte_crf"],
+    "byte_crf of tasks and languages": JOINT_MODELS["byte_crf_of_languages"],
 }
 # torch's exporter takes seconds for an encoder.
 READERS_OF_PIECES = {
     "encoder_crf of languages": with_settings(tiny_encoder_crf, languages=["eng", "swa"]),
-    "linear tagger": tiny_linear_tagger,
+    "linear tagger of tasks": JOINT_MODELS["linear_tagger"],
     "slicer": tiny_slicer,
 }
 
@@ -116,9 +123,13 @@ def test_exported_models_tag_as_pytorch_does(both):
 
     assert len({tag for sentence in expected for tag in sentence.tags}) > 1
     assert [sentence.tags for sentence in found] == [sentence.tags for sentence in expected]
+    further = list(labels_by_scheme(model.config))[1:]
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.words == theirs.words
         assert ours.probabilities == pytest.approx(theirs.probabilities, abs=1e-4)
+        for scheme in further:
+            assert ours.of_task(scheme).tags == theirs.of_task(scheme).tags
+            assert ours.of_task(scheme).probabilities == pytest.approx(theirs.of_task(scheme).probabilities, abs=1e-4)
 
 
 def test_exported_models_are_called_as_the_pipeline_is(both):
@@ -138,6 +149,11 @@ def test_exported_models_are_called_as_the_pipeline_is(both):
     if model.config.label_scheme == "feats":
         passed = {"second_best_for": CLASSES[:1]}
         assert rounded(tagger(texts, **passed)) == rounded(tag(texts, **passed)) != rounded(tag(texts))
+    assert rounded(list(tagger.read(texts))) == rounded(list(tag.read(texts)))
+    if getattr(model.config, "further_labels", None):
+        assert rounded(tagger(texts, task="upos")) == rounded(tag(texts, task="upos")) != rounded(tag(texts))
+        with pytest.raises(ValueError, match="`task` is 'dep'; expected a task of the model, ner or upos or feats"):
+            tagger(texts, task="dep")
 
 
 def test_real_sentences_get_the_same_labels(shared_data, tmp_path):
@@ -312,9 +328,10 @@ def test_a_model_without_large_weights_is_not_quantised():
 
 
 def sentences_with_gold():
+    tags = [[LABELS[label] for label in labels] for _, labels in SENTENCES]
     return {
-        "swa": ParitySentences(WORDS[:12], [[LABELS[label] for label in labels] for _, labels in SENTENCES[:12]]),
-        "yor": ParitySentences(WORDS[12:], [[LABELS[label] for label in labels] for _, labels in SENTENCES[12:]]),
+        "swa": ParitySentences(WORDS[:12], {"IOB2": tags[:12]}),
+        "yor": ParitySentences(WORDS[12:], {"IOB2": tags[12:]}),
     }
 
 
@@ -341,6 +358,32 @@ def test_an_export_leaves_a_report_of_every_language(tmp_path):
     table = parity_table(report)
     assert re.search(r"\| swa +\| +12 \|.*\| +100\.00 \|", table)
     assert "F1, ONNX int8" in table and " MB " in table
+
+
+def test_every_task_is_compared(tmp_path, monkeypatch):
+    model, tokenizer = random_model(JOINT_MODELS["byte_crf"])
+    tags = [["NOUN"] * len(words) if index % 3 else [] for index, words in enumerate(WORDS[:12])]
+    sentences = {"swa": ParitySentences(WORDS[:12], {"upos": tags}), "yor": ParitySentences(WORDS[12:], {})}
+
+    report = export_tagger(model, tokenizer, tmp_path / "out", sentences)
+
+    found = OnnxTagger(tmp_path / "out").tag_words(WORDS[:12])
+    nouns = [tag == "NOUN" for index, one in enumerate(found) if index % 3 for tag in one.of_task("upos").tags]
+    assert set(report["further"]) == {"upos", "feats"}
+    upos = report["further"]["upos"]
+    assert upos["languages"]["swa"]["scores"]["onnx"] == pytest.approx(100 * sum(nouns) / len(nouns))
+    assert upos["languages"]["yor"]["scores"] == report["languages"]["swa"]["scores"] == {}
+    assert upos["languages"]["yor"]["differing_labels"] == {"onnx": 0}
+    table = parity_table(report)
+    assert table.count("| swa ") == 3 and table.count(" MB ") == 2
+    assert "Accuracy, ONNX" in table
+
+    other, _ = random_model(JOINT_MODELS["byte_crf"])
+    with torch.no_grad():
+        other.further_heads["upos"].classifier.weight.neg_()
+    monkeypatch.setattr(onnx_parity, "onnx_model", lambda given: onnx_model(other))
+    with pytest.raises(ValueError, match=r"gives \d+ of 110 words another label than PyTorch does"):
+        export_tagger(model, tokenizer, tmp_path / "another", sentences)
 
 
 def test_without_gold_tags_those_of_pytorch_are_taken(tmp_path):
@@ -395,10 +438,6 @@ def test_only_one_model_that_labels_words_is_exported(monkeypatch):
     with pytest.raises(ValueError, match="is a ByteToSpanForConditionalGeneration; expected one model that labels"):
         onnx_model(model)
 
-    model, _ = JOINT_MODELS["byte_crf"]()
-    with pytest.raises(ValueError, match=r"has a head for each of several tasks \(IOB2, upos, feats\); expected"):
-        onnx_model(model)
-
     monkeypatch.setattr(onnx_export, "MOST_BYTES", 1000)
     with pytest.raises(ValueError, match="GiB in float32; expected less than 2"):
         onnx_model(tiny_byte_crf()[0])
@@ -423,7 +462,7 @@ def test_folders_of_other_kinds_and_versions_are_refused(tmp_path):
         OnnxTagger(tmp_path)
 
     settings_of(*tiny_byte_crf()).save(tmp_path)
-    assert ExportedTagger.load(tmp_path).labels == LABELS
+    assert ExportedTagger.load(tmp_path).labels == {"IOB2": LABELS}
     written = json.loads((tmp_path / SETTINGS_FILE).read_text())
     (tmp_path / SETTINGS_FILE).write_text(json.dumps(written | {"colour": "red"}))
     with pytest.raises(ValueError, match=r"is of another version of hf_polyglot: colour. Export the model again"):

@@ -9,8 +9,8 @@ from transformers import AutoTokenizer
 
 from hf_polyglot import MetaLSTMConfig, SpellingTokenizer, WordSpellingTokenizer
 from hf_polyglot.data.collators import collator_for
+from hf_polyglot.models.known_words import subword_buckets
 from hf_polyglot.models.modeling_meta_lstm import PARTS, word_bounds
-from hf_polyglot.models.tokenization_words import subword_buckets
 from hf_polyglot.training.continuation import load_to_continue
 
 from .tiny_models import EXAMPLES, LABELS, tiny_meta_lstm, tiny_meta_lstm_of_vectors
@@ -105,7 +105,7 @@ def test_rows_of_ngrams_go_on_from_file_to_file():
     subwords = [{**sizes, "buckets": [end, begin]}, {**sizes, "buckets": [middle, begin, 999]}]
     tokenizer = WordSpellingTokenizer.with_words(SpellingTokenizer.of_characters(["a b"]), [], subwords=subwords)
 
-    assert tokenizer.subword_rows("two") == [1, 0, 3, 2]
+    assert tokenizer.known_words.subword_rows("two") == [1, 0, 3, 2]
 
 
 def test_words_are_looked_up_in_lower_case_where_asked_for(tmp_path):

@@ -632,6 +632,25 @@ def test_columns_and_records_have_the_tags_of_each_task(trained_on_both):
 
 
 @pytest.mark.slow
+def test_all_tasks_are_exported(trained_on_both, tmp_path):
+    treebanks, folder, _ = trained_on_both
+    as_columns = ["--output_format", "conll"]
+
+    printed = run("export.py", "--model", folder, "--output_dir", tmp_path / "onnx", "--corpora", treebanks / "*")
+    ours, theirs = (
+        run("predict.py", "--model", model, *as_columns, stdin="amina sings!\n")
+        for model in (tmp_path / "onnx", folder)
+    )
+
+    assert ours == theirs
+    further = json.loads((tmp_path / "onnx" / "parity.json").read_text())["further"]["feats"]["languages"]
+    test = read_results(folder)["scores"]["test"]
+    for treebank in ("aa_one", "bb_two"):
+        assert further[treebank]["scores"]["onnx"] == pytest.approx(test[treebank]["feats_accuracy"]["mean"])
+    assert printed.count("Same labels, ONNX") == 2
+
+
+@pytest.mark.slow
 def test_several_tasks_are_refused_where_there_is_one_head(trained_on_both, tmp_path):
     treebanks, folder, _ = trained_on_both
     common = ["--task", "upos", "feats", "--corpora", treebanks / "aa*", "--output_dir", tmp_path, *TRAINING]
@@ -784,6 +803,13 @@ def test_meta_lstm_trains_on_word_vectors_and_knows_new_words_by_their_ngrams(tm
         "continue_finetuning.py", "--model", folder, "--language", "swa", "--output_dir", tmp_path / "swa",
         "--num_train_epochs", 1, "--use_cpu", "true",
     )  # fmt: skip
+
+    run("export.py", "--model", folder, "--output_dir", tmp_path / "onnx")
+    ours, theirs = (
+        run("predict.py", "--model", model, "--output_format", "conll", stdin="Amina alifika Dar es Salaam.\n")
+        for model in (tmp_path / "onnx", folder)
+    )
+    assert ours == theirs
 
     results = read_results(folder)
     config = json.loads((folder / "config.json").read_text())
