@@ -24,6 +24,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from hf_polyglot.data.corpora import load_corpora
 from hf_polyglot.inference.tagged_words import segment_words
 from hf_polyglot.model_files import checked_model_name
+from hf_polyglot.models.piece_encoder import keep_lowest_layers
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
 from hf_polyglot.training.command_line import parse_recipe, without_tokens, write_json
 from hf_polyglot.training.distillation_run import joined_sentences
@@ -38,6 +39,16 @@ class DistillEncoderArguments(TextArguments, StudentArguments):
     """Which encoder teaches which, on which text."""
 
     teacher: str = field(default="", metadata={"help": "Folder or Hub id of a pretrained encoder."})
+    num_teacher_layers: int | None = field(
+        default=None,
+        metadata={
+            "help": "Learn the vectors of this layer of the teacher instead of the last: half the time, if half."
+        },
+    )
+    freeze_embeddings: bool = field(
+        default=False,
+        metadata={"help": "Leave the student's piece embeddings as they begin, for pieces that the texts lack."},
+    )
     corpora: list[str] = field(
         default_factory=list,
         metadata={"help": "Corpora whose training sentences are read, each LANGUAGE=SOURCE or a folder."},
@@ -66,6 +77,8 @@ def main(arguments: DistillEncoderArguments, training: TrainingArguments) -> dic
         raise ValueError("`student_type` is 'byte_crf'; expected an encoder of pieces. Leave it out.")
     name = checked_model_name(arguments.teacher)
     teacher, teacher_tokenizer = AutoModel.from_pretrained(name, dtype=torch.float32), load_piece_tokenizer(name)
+    if arguments.num_teacher_layers is not None:
+        keep_lowest_layers(teacher, arguments.num_teacher_layers)
     texts = read_text_files(arguments)
     corpora = load_corpora(named_sources(arguments.corpora)).corpora if arguments.corpora else {}
     sentences = joined_sentences(
@@ -74,6 +87,7 @@ def main(arguments: DistillEncoderArguments, training: TrainingArguments) -> dic
     student = load_student(arguments, training, teacher, teacher_tokenizer, texts_as_read(sentences, texts))
     set_seed(training.seed)
     model = AutoModel.from_pretrained(student.encoder, dtype=torch.float32)
+    model.get_input_embeddings().requires_grad_(not arguments.freeze_embeddings)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # nothing would teach it
     most = max_row_pieces(model, student.tokenizer, teacher, teacher_tokenizer, arguments.max_pieces)
@@ -100,6 +114,7 @@ def main(arguments: DistillEncoderArguments, training: TrainingArguments) -> dic
     results = {
         "command": shlex.join(["recipes/distill_encoder.py", *without_tokens(sys.argv[1:])]),
         "teacher": arguments.teacher,
+        "teacher_layers": teacher.config.num_hidden_layers,
         "sentences": {language: len(dataset) for language, dataset in sentences.items()},
         "pieces": len(student.tokenizer),
         "squared_difference": {"before": before, "after": after},

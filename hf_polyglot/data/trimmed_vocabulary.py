@@ -2,13 +2,14 @@
 The vocabulary of a tokenizer, cut down to the pieces that a text needs.
 
 Most of a multilingual encoder's weights are embeddings of pieces that the languages at hand never use. What is left
-out here changes no piece of the given texts.
+out here changes no piece of the given texts, unless rare pieces are to go too.
 
 Reference:
     Abdaoui, Pradel and Sigel (2020). https://aclanthology.org/2020.sustainlp-1.16
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -38,7 +39,12 @@ class TrimmedVocabulary:
 
 
 def trim_vocabulary(
-    tokenizer: PreTrainedTokenizerFast, texts: Iterable[str | Sequence[str]], *, keep_characters: bool = True
+    tokenizer: PreTrainedTokenizerFast,
+    texts: Iterable[str | Sequence[str]],
+    *,
+    keep_characters: bool = True,
+    min_count: int = 1,
+    num_probable: int = 0,
 ) -> TrimmedVocabulary:
     """
     A tokenizer with those pieces only that occur in the texts, which cuts these texts as the old one does.
@@ -50,6 +56,11 @@ def trim_vocabulary(
             Running text, or the words of sentences, as the model is to read them. Read twice.
         keep_characters (`bool`, *optional*, defaults to `True`):
             Whether to keep every piece of a single character too, so that other text can be read.
+        min_count (`int`, *optional*, defaults to 1):
+            How often a piece has to occur; where rarer ones stood, the texts are cut into smaller pieces.
+        num_probable (`int`, *optional*, defaults to 0):
+            How many of the pieces with the highest scores are kept too, whether they occur or not: those that are
+            frequent in the text which the tokenizer was trained on. Of Unigram only.
 
     Raises:
         ValueError: if the backend is of another kind, or if a text would be cut otherwise than before.
@@ -66,12 +77,19 @@ def trim_vocabulary(
     unknown = model["vocab"][model["unk_id"]][0] if model.get("unk_id") is not None else None
     ids = {piece: id_ for id_, (piece, _) in enumerate(model["vocab"])} if kind == "Unigram" else model["vocab"]
     piece_of = {id_: piece for piece, id_ in ids.items()}
-    kept = {piece_of[id_] for id_ in _used_ids(tokenizer, texts) if id_ in piece_of}
+    kept = {piece_of[id_] for id_ in _used_ids(tokenizer, texts, min_count) if id_ in piece_of}
     kept |= {added["content"] for added in state["added_tokens"]} & set(ids)
     prefix = model.get("continuing_subword_prefix") or ""
     if keep_characters:
         kept |= {piece for piece in ids if _is_character(piece, prefix)}
+    if num_probable and kind != "Unigram":
+        raise ValueError(
+            f"`num_probable` is {num_probable} and the tokenizer is of kind {kind}; expected 0, for only the pieces "
+            "of a Unigram have scores. Leave it out."
+        )
     if kind == "Unigram":
+        by_score = sorted(model["vocab"], key=lambda piece: piece[1], reverse=True)
+        kept.update(piece for piece, _ in by_score[:num_probable])
         _keep_for_unigram(model, kept)
     elif kind == "WordPiece":
         kept |= set(_pieces_of_unknown_words(tokenizer, texts, ids, model))
@@ -97,7 +115,8 @@ def trim_vocabulary(
         clean_up_tokenization_spaces=False,
         **tokenizer.special_tokens_map,
     )
-    _refuse_other_pieces(tokenizer, trimmed, texts)
+    if min_count == 1:
+        _refuse_other_pieces(tokenizer, trimmed, texts)
     return TrimmedVocabulary(trimmed, kept_ids)
 
 
@@ -111,8 +130,9 @@ def _encoded(tokenizer, texts: Iterable[str | Sequence[str]]) -> Iterator[tuple[
             yield from zip(batch, ids, strict=True)
 
 
-def _used_ids(tokenizer, texts: Sequence[str | Sequence[str]]) -> set[int]:
-    return {id_ for _, ids in _encoded(tokenizer, texts) for id_ in ids}
+def _used_ids(tokenizer, texts: Sequence[str | Sequence[str]], min_count: int) -> set[int]:
+    counts = Counter(id_ for _, ids in _encoded(tokenizer, texts) for id_ in ids)
+    return {id_ for id_, count in counts.items() if count >= min_count}
 
 
 def _is_character(piece: str, prefix: str) -> bool:

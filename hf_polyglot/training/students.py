@@ -108,7 +108,7 @@ def load_student(
         training (`TrainingArguments`):
             A new encoder is written below its `output_dir`, as `student`, where `--encoder` of other recipes finds it.
         teacher (`nn.Module`):
-            Whose embeddings it may begin with.
+            Whose embeddings or layers it may begin with.
         teacher_tokenizer (`PreTrainedTokenizerFast`):
             Whose pieces it has.
         texts (`Iterable`):
@@ -130,8 +130,7 @@ def load_student(
     name = str(Path(training.output_dir) / "student")
     with training.main_process_first():
         if training.process_index == 0:
-            embeddings = teacher.get_input_embeddings().weight if arguments.embeddings_from_teacher else None
-            build_student_encoder(name, arguments, teacher_tokenizer, texts, teacher_embeddings=embeddings)
+            build_student_encoder(name, arguments, teacher_tokenizer, texts, teacher=teacher)
     return Student(arguments, load_piece_tokenizer(name), name)
 
 

@@ -3,6 +3,7 @@
 import json
 import lzma
 import shutil
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -108,6 +109,37 @@ def test_other_text_is_read_by_its_characters(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_rare_pieces_are_left_out_where_few_are_wanted(kind):
+    tokenizer = kind()
+    counts = Counter(piece for text in TEXTS for piece in pieces(tokenizer, text)[0])
+
+    trimmed = trim_vocabulary(tokenizer, TEXTS, min_count=3)
+
+    kept = set(trimmed.tokenizer.get_vocab())
+    long = {piece: count for piece, count in counts.items() if len(piece.removeprefix("##").strip("▁Ġ")) > 1}
+    assert {piece for piece, count in long.items() if count >= 3} <= kept
+    # What a kept piece of BPE is merged from stays too.
+    rare = {piece for piece, count in long.items() if count < 3}
+    assert not rare & kept if kind is not byte_pairs else rare - kept
+    assert all(trimmed.tokenizer.unk_token not in pieces(trimmed.tokenizer, text)[0] for text in TEXTS)
+
+
+def test_the_most_probable_pieces_of_a_unigram_may_stay():
+    tokenizer = unigram()
+    scores = dict(json.loads(tokenizer.backend_tokenizer.to_str())["model"]["vocab"])
+    probable = sorted(scores, key=scores.get, reverse=True)[:60]
+
+    few, more = (
+        set(trim_vocabulary(tokenizer, TEXTS[:1], num_probable=number).tokenizer.get_vocab()) for number in (0, 60)
+    )
+
+    assert set(probable) <= more and not set(probable) <= few
+    assert len(more) <= len(few) + 60
+    with pytest.raises(ValueError, match="`num_probable` is 60 and the tokenizer is of kind WordPiece; expected 0"):
+        trim_vocabulary(word_pieces(), TEXTS[:1], num_probable=60)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_saved_cuts_alike(kind, tmp_path):
     trimmed = trim_vocabulary(kind(), TEXTS[:3]).tokenizer
 
@@ -179,7 +211,7 @@ def test_tokenizers_of_whole_words_are_refused():
 
 
 def test_text_that_would_be_cut_otherwise_is_refused(monkeypatch):
-    monkeypatch.setattr("hf_polyglot.data.trimmed_vocabulary._used_ids", lambda tokenizer, texts: set())
+    monkeypatch.setattr("hf_polyglot.data.trimmed_vocabulary._used_ids", lambda *given: set())
 
     with pytest.raises(ValueError, match=r"With the trimmed vocabulary, .* is cut into .* and before into"):
         trim_vocabulary(unigram(), TEXTS[:2])

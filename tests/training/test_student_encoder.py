@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import AutoModel, BertModel, ElectraModel
+from transformers import AutoModel, BertModel, DistilBertConfig, DistilBertModel, ElectraModel, XLMRobertaModel
 
 from hf_polyglot import EncoderCRFForTokenClassification, SlicerForTokenClassification
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
@@ -13,7 +13,14 @@ from hf_polyglot.training.student_encoder import (
 )
 from hf_polyglot.training.students import StudentArguments, load_student, shares_pieces
 from hf_polyglot.training.teacher import StockTagger
-from tests.models.tiny_models import LABELS, SENTENCES, character_pieces, tiny_byte_crf, tiny_slicer
+from tests.models.tiny_models import (
+    LABELS,
+    SENTENCES,
+    character_pieces,
+    encoder_config,
+    tiny_byte_crf,
+    tiny_slicer,
+)
 from tests.training.test_trainer import training_arguments
 
 WORDS = [words for words, _ in SENTENCES]
@@ -90,6 +97,71 @@ def test_a_student_may_begin_with_its_teachers_embeddings(kind, tmp_path):
     kept = tokenizer.convert_tokens_to_ids(student.tokenizer.convert_ids_to_tokens(range(len(student.tokenizer))))
     expected = principal_components(teacher.get_input_embeddings().weight.detach()[kept], 16, rows.std())
     torch.testing.assert_close(rows.detach(), expected, rtol=1e-3, atol=1e-5)
+
+
+def of_teacher(folder, teacher, tokenizer, texts=WORDS, **settings):
+    sizes = {"student_layers": 1, "student_hidden_size": 32, "student_heads": 2, "student_intermediate_size": 32}
+    arguments = StudentEncoderArguments(**sizes | {"layers_from_teacher": True} | settings)
+    build_student_encoder(folder, arguments, tokenizer, texts, teacher=teacher)
+    return AutoModel.from_pretrained(folder), load_piece_tokenizer(str(folder))
+
+
+@pytest.mark.parametrize("kind", [BertModel, XLMRobertaModel])
+def test_a_student_with_all_layers_of_its_teacher_is_its_teacher(kind, tmp_path):
+    tokenizer = character_pieces()
+    torch.manual_seed(0)
+    # XLM-R counts positions from behind the padding piece.
+    positions = 40 if kind is BertModel else 40 + tokenizer.pad_token_id + 1
+    config = kind.config_class(**encoder_config(max_position_embeddings=positions).to_diff_dict())
+    teacher = kind(config, add_pooling_layer=False).eval()
+
+    student, own = of_teacher(tmp_path, teacher, tokenizer, WORDS[:9], student_layers=2, keep_characters=False)
+
+    assert len(own) < len(tokenizer)
+    for words in WORDS[:9]:
+        given, read = (
+            torch.tensor([pieces(words, is_split_into_words=True)["input_ids"]]) for pieces in (own, tokenizer)
+        )
+        with torch.no_grad():
+            vectors, expected = student(given).last_hidden_state, teacher(read).last_hidden_state
+        torch.testing.assert_close(vectors, expected)
+
+
+def test_narrow_embeddings_come_near_those_of_the_teacher(tmp_path):
+    torch.manual_seed(0)
+    teacher, tokenizer = BertModel(encoder_config(), add_pooling_layer=False).eval(), character_pieces()
+    with torch.no_grad():  # of eight directions, but for a little
+        for table in (teacher.embeddings.word_embeddings, teacher.embeddings.position_embeddings):
+            table.weight[:, 8:] *= 0.01
+    words = torch.tensor([tokenizer(words, is_split_into_words=True)["input_ids"][:6] for words in WORDS[:4]])
+
+    errors = []
+    for index, from_teacher in enumerate((False, True)):
+        student, own = of_teacher(
+            tmp_path / str(index), teacher, tokenizer, student_embedding_size=8, layers_from_teacher=from_teacher
+        )
+        given = torch.tensor(own.convert_tokens_to_ids(tokenizer.convert_ids_to_tokens(words.flatten()))).view(4, 6)
+        with torch.no_grad():
+            read = student.embeddings_project(student.embeddings(given))
+            errors.append((read - teacher.embeddings(words)).square().mean() / teacher.embeddings(words).var())
+
+    layer, its = (dict(model.encoder.layer[0].named_parameters()) for model in (student, teacher))
+    assert all(torch.equal(layer[name], its[name]) for name in its)
+    assert errors[0] > 0.9 and errors[1] < 0.1
+
+
+def test_layers_come_from_teachers_of_the_same_sizes(tmp_path):
+    teacher = BertModel(encoder_config(), add_pooling_layer=False)
+
+    with pytest.raises(ValueError, match=r"The student has hidden_size 16 \(teacher: 32\); expected the teacher's"):
+        of_teacher(tmp_path, teacher, character_pieces(), student_hidden_size=16)
+    with pytest.raises(ValueError, match=r"The student has 3 layers \(teacher: 2\); expected the"):
+        of_teacher(tmp_path, teacher, character_pieces(), student_layers=3)
+    with pytest.raises(ValueError, match=r"The student's embeddings are 200 wide, and .* expected no more than"):
+        of_teacher(tmp_path, teacher, character_pieces(), student_embedding_size=200)
+    distilbert = DistilBertModel(DistilBertConfig(vocab_size=100, dim=32, n_layers=1, n_heads=2, hidden_dim=64))
+    with pytest.raises(ValueError, match=r"The teacher is a DistilBertModel; expected an encoder with BERT's"):
+        of_teacher(tmp_path, distilbert, character_pieces())
 
 
 def test_a_width_must_have_room_for_the_heads(tmp_path):
