@@ -1,10 +1,12 @@
 """
-An encoder in a quarter of its size, to travel inside this package: 8 bits a weight of a matrix, 16 for the rest.
+An encoder in a fraction of its size, to travel inside this package: 8 bits a weight of a matrix, 4 of the embeddings
+of pieces if wanted, 16 for the rest.
 
-A packed folder holds config.json, the tokenizer's files, and weights.safetensors. That is not the file that
-`from_pretrained` looks for, since it must be unpacked first; what is unpacked is an ordinary folder.
+A packed folder holds config.json, the tokenizer's files, tokenizer.json compressed, and weights.safetensors. That is
+not the file that `from_pretrained` looks for, since it must be unpacked first; what is unpacked is an ordinary folder.
 """
 
+import lzma
 import shutil
 from pathlib import Path
 
@@ -14,12 +16,14 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel
 
 PACKED_WEIGHTS = "weights.safetensors"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+PACKED_TOKENIZER = "tokenizer.json.xz"
+TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 _SCALE = ":scale"
 _LARGEST = 127  # of a signed byte, so that 0 stays 0 and both signs reach as far
+_BLOCK = 32  # neighbouring weights of a row with one scale, where a weight has 4 bits
 
 
-def pack_encoder(folder: str | Path, output: str | Path) -> None:
+def pack_encoder(folder: str | Path, output: str | Path, embedding_bits: int = 8) -> None:
     """
     Write an encoder with 8 bits a weight: each row of a matrix is a scale of 16 bits and whole numbers up to 127.
 
@@ -28,30 +32,39 @@ def pack_encoder(folder: str | Path, output: str | Path) -> None:
             Of an encoder, as `save_pretrained` has left it, with its tokenizer.
         output (`str` or `Path`):
             Folder to write.
+        embedding_bits (`int`, *optional*, defaults to 8):
+            Bits of a weight in the embeddings of pieces, 8 or 4: then 32 weights have one scale, a sixteenth of minus
+            twice the largest, and are whole numbers from -8 to 7. This is the form Q4_0 of llama.cpp; weights that
+            were rounded so before do not change.
 
     Raises:
-        ValueError: if a weight is not finite.
+        ValueError: if a weight is not finite, or if embeddings cannot be divided into blocks of 32.
     """
     model = AutoModel.from_pretrained(folder)
+    of_pieces = model.get_input_embeddings().weight
+    if embedding_bits not in (4, 8) or (embedding_bits == 4 and of_pieces.shape[1] % _BLOCK):
+        raise ValueError(
+            f"`embedding_bits` is {embedding_bits} and embeddings are {of_pieces.shape[1]} wide; expected 8, or 4 and "
+            f"a multiple of {_BLOCK}. Leave it out."
+        )
     packed: dict[str, Tensor] = {}
-    for name, weight in model.state_dict().items():
+    for name, weight in model.state_dict(keep_vars=True).items():
+        is_small = weight is of_pieces and embedding_bits == 4
+        weight = weight.detach()
         if not weight.isfinite().all():
             raise ValueError(
                 f"The weight {name} of {folder} holds a number that is not finite; expected numbers. Train it anew."
             )
         if weight.dim() == 2:
-            scales = (weight.abs().amax(1) / _LARGEST).half().clamp(min=torch.finfo(torch.float16).tiny)
-            packed[name] = (weight / scales.float()[:, None]).round().clamp(-_LARGEST, _LARGEST).to(torch.int8)
-            packed[name + _SCALE] = scales
+            packed[name], packed[name + _SCALE] = _in_4_bits(weight) if is_small else _in_8_bits(weight)
         else:
             packed[name] = weight.half() if weight.is_floating_point() else weight
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     save_file(packed, output / PACKED_WEIGHTS)
     model.config.to_json_file(output / "config.json")
-    for name in TOKENIZER_FILES:
-        if (source := Path(folder, name)).is_file():
-            shutil.copyfile(source, output / name)
+    (output / PACKED_TOKENIZER).write_bytes(lzma.compress(Path(folder, "tokenizer.json").read_bytes(), preset=9))
+    _copy_tokenizer_files(folder, output)
 
 
 def unpack_encoder(packed: str | Path, output: str | Path) -> None:
@@ -73,17 +86,42 @@ def unpack_encoder(packed: str | Path, output: str | Path) -> None:
             f"{packed} has no file {PACKED_WEIGHTS}; expected a packed encoder. Make one with pack_encoder.py."
         )
     weights = load_file(weights_file)
-    state = {name: _unpacked(name, weights) for name in weights if not name.endswith(_SCALE)}
+    state = {name: _unpacked(weight, weights.get(name + _SCALE)) for name, weight in weights.items()
+             if not name.endswith(_SCALE)}  # fmt: skip
     model = AutoModel.from_config(AutoConfig.from_pretrained(packed), dtype=torch.float32)
     model.load_state_dict(state)
     model.save_pretrained(output)
+    Path(output, "tokenizer.json").write_bytes(lzma.decompress(Path(packed, PACKED_TOKENIZER).read_bytes()))
+    _copy_tokenizer_files(packed, output)
+
+
+def _copy_tokenizer_files(source: str | Path, target: str | Path) -> None:
     for name in TOKENIZER_FILES:
-        if (source := Path(packed, name)).is_file():
-            shutil.copyfile(source, Path(output, name))
+        if (file := Path(source, name)).is_file():
+            shutil.copyfile(file, Path(target, name))
 
 
-def _unpacked(name: str, weights: dict[str, Tensor]) -> Tensor:
-    weight, scales = weights[name], weights.get(name + _SCALE)
-    if scales is not None:
+def _in_8_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Whole numbers as int8, and the scale of each row."""
+    scales = (weight.abs().amax(1) / _LARGEST).half().clamp(min=torch.finfo(torch.float16).tiny)
+    return (weight / scales.float()[:, None]).round().clamp(-_LARGEST, _LARGEST).to(torch.int8), scales
+
+
+def _in_4_bits(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Whole numbers plus 8, two in a byte, `(rows, columns / 2)`, and the scale of each block, `(rows, blocks)`."""
+    blocks = weight.float().view(len(weight), -1, _BLOCK)
+    largest = blocks.gather(2, blocks.abs().argmax(2, keepdim=True)).squeeze(2)
+    scales = (largest / -8).half()
+    divisors = scales.float()[:, :, None]
+    codes = torch.where(divisors == 0, 8, blocks / divisors + 8).round().clamp(0, 15).to(torch.uint8)
+    codes = codes.view(len(weight), -1)
+    return codes[:, ::2] | codes[:, 1::2] << 4, scales
+
+
+def _unpacked(weight: Tensor, scales: Tensor | None) -> Tensor:
+    if scales is None:
+        return weight.float() if weight.is_floating_point() else weight
+    if weight.dtype == torch.int8:
         return weight.float() * scales.float()[:, None]
-    return weight.float() if weight.is_floating_point() else weight
+    codes = torch.stack([weight & 15, weight >> 4], 2).float() - 8  # (rows, columns / 2, 2)
+    return (codes.view(*scales.shape, _BLOCK) * scales.float()[:, :, None]).view(len(weight), -1)

@@ -1,10 +1,11 @@
 """
-Write an encoder in a quarter of its size, or a packed one as an ordinary folder again.
+Write an encoder in a quarter of its size or less, or a packed one as an ordinary folder again.
 
-    python recipes/pack_encoder.py --encoder runs/mini --output_dir packed
+    python recipes/pack_encoder.py --encoder runs/mini --output_dir packed --embedding_bits 4
     python recipes/pack_encoder.py --packed packed --output_dir runs/mini-again
 
-The encoder that comes with this package was packed so: 8 bits for each weight of a matrix, 16 for the rest.
+The encoder that comes with this package was packed so: 8 bits for each weight of a matrix, 4 for the embeddings of
+pieces, 16 for the rest.
 """
 
 from dataclasses import dataclass, field
@@ -20,6 +21,9 @@ class PackArguments:
 
     output_dir: str = field(metadata={"help": "Folder to write."})
     encoder: str | None = field(default=None, metadata={"help": "Folder of an encoder to pack."})
+    embedding_bits: int = field(
+        default=8, metadata={"help": "Bits of each weight in the embeddings of pieces.", "choices": [4, 8]}
+    )
     packed: str | None = field(default=None, metadata={"help": "Folder of a packed encoder to unpack."})
 
 
@@ -30,7 +34,7 @@ def main(arguments: PackArguments) -> None:
             "folder to pack with --encoder, or the one to unpack with --packed."
         )
     if arguments.encoder is not None:
-        pack_encoder(arguments.encoder, arguments.output_dir)
+        pack_encoder(arguments.encoder, arguments.output_dir, arguments.embedding_bits)
     else:
         unpack_encoder(arguments.packed, arguments.output_dir)
     files = sorted(file for file in Path(arguments.output_dir).iterdir() if file.is_file())

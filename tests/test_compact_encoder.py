@@ -63,11 +63,33 @@ def test_an_encoder_of_16_bits_is_unpacked_to_32(folders, tmp_path):
     }
 
 
-def test_rows_of_zeros_stay_zero(folders, tmp_path):
+def test_embeddings_of_4_bits_come_back_within_a_step_of_their_block(folders, tmp_path):
+    pack_encoder(folders[0], tmp_path / "small", embedding_bits=4)
+    unpack_encoder(tmp_path / "small", tmp_path / "small-unpacked")
+    pack_encoder(tmp_path / "small-unpacked", tmp_path / "again", embedding_bits=4)
+
+    before, after = (AutoModel.from_pretrained(folder) for folder in (folders[0], tmp_path / "small-unpacked"))
+    weight, found = (model.get_input_embeddings().weight.detach().view(-1, 32) for model in (before, after))
+    largest, places = weight.abs().max(1)
+    # Half a step of an eighth of the largest; a whole one where the largest is met by its opposite.
+    assert ((weight - found).abs() <= largest[:, None] / 8 * 1.01).all()
+    assert ((weight - found).abs().mean(1) <= largest / 8 * 0.4).all()
+    rows = torch.arange(len(weight))
+    torch.testing.assert_close(found[rows, places], weight[rows, places], rtol=1e-3, atol=0)
+    first, again = (load_file(tmp_path / name / PACKED_WEIGHTS) for name in ("small", "again"))
+    of_pieces = "embeddings.word_embeddings.weight"
+    assert all(torch.equal(first[name], again[name]) for name in (of_pieces, of_pieces + ":scale"))
+    assert first[of_pieces].shape == (len(before.get_input_embeddings().weight), 16)
+    with pytest.raises(ValueError, match=r"`embedding_bits` is 5 and embeddings are 32 wide; expected 8, or 4 and a"):
+        pack_encoder(folders[0], tmp_path / "other", embedding_bits=5)
+
+
+@pytest.mark.parametrize("embedding_bits", [4, 8])
+def test_rows_of_zeros_stay_zero(embedding_bits, folders, tmp_path):
     model = AutoModel.from_pretrained(folders[0])
     model.get_input_embeddings().weight.data[1] = 0
     model.save_pretrained(folders[0])
-    pack_encoder(folders[0], tmp_path / "zero")
+    pack_encoder(folders[0], tmp_path / "zero", embedding_bits)
     unpack_encoder(tmp_path / "zero", tmp_path / "zero-unpacked")
 
     assert not AutoModel.from_pretrained(tmp_path / "zero-unpacked").get_input_embeddings().weight[1].any()

@@ -9,6 +9,7 @@ Reference:
 """
 
 import json
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ def trim_vocabulary(
     texts: Iterable[str | Sequence[str]],
     *,
     keep_characters: bool = True,
+    keep_ideographs: bool = True,
     min_count: int = 1,
     num_probable: int = 0,
 ) -> TrimmedVocabulary:
@@ -56,6 +58,8 @@ def trim_vocabulary(
             Running text, or the words of sentences, as the model is to read them. Read twice.
         keep_characters (`bool`, *optional*, defaults to `True`):
             Whether to keep every piece of a single character too, so that other text can be read.
+        keep_ideographs (`bool`, *optional*, defaults to `True`):
+            Whether these are also those of the scripts that have thousands: Han, Hangul and Yi.
         min_count (`int`, *optional*, defaults to 1):
             How often a piece has to occur; where rarer ones stood, the texts are cut into smaller pieces.
         num_probable (`int`, *optional*, defaults to 0):
@@ -81,7 +85,11 @@ def trim_vocabulary(
     kept |= {added["content"] for added in state["added_tokens"]} & set(ids)
     prefix = model.get("continuing_subword_prefix") or ""
     if keep_characters:
-        kept |= {piece for piece in ids if _is_character(piece, prefix)}
+        kept |= {
+            piece
+            for piece in ids
+            if _is_character(piece, prefix) and (keep_ideographs or not _is_ideograph(piece[-1]))
+        }
     if num_probable and kind != "Unigram":
         raise ValueError(
             f"`num_probable` is {num_probable} and the tokenizer is of kind {kind}; expected 0, for only the pieces "
@@ -138,6 +146,11 @@ def _used_ids(tokenizer, texts: Sequence[str | Sequence[str]], min_count: int) -
 def _is_character(piece: str, prefix: str) -> bool:
     """Whether this is a single character, the mark of a word's start or middle set aside."""
     return len(piece) == 1 or len(piece.removeprefix(prefix)) == 1 or (piece[0] in "▁Ġ" and len(piece) == 2)
+
+
+def _is_ideograph(character: str) -> bool:
+    """Whether this is of a script with thousands of characters."""
+    return unicodedata.name(character, "").startswith(("CJK ", "HANGUL SYLLABLE", "YI SYLLABLE"))
 
 
 def _keep_for_unigram(model: Mapping[str, Any], kept: set[str]) -> None:

@@ -46,6 +46,9 @@ class StudentEncoderArguments:
         default=True,
         metadata={"help": "Keep all pieces of a single character too, so that other text can be read. Needs room."},
     )
+    keep_ideographs: bool = field(
+        default=True, metadata={"help": "False leaves Han, Hangul and Yi out of these: thousands of characters."}
+    )
     min_piece_count: int = field(
         default=1,
         metadata={"help": "Keep pieces only that occur so often; rarer ones are cut further. For a small vocabulary."},
@@ -107,6 +110,7 @@ def build_student_encoder(
             tokenizer,
             texts,
             keep_characters=arguments.keep_characters,
+            keep_ideographs=arguments.keep_ideographs,
             min_count=arguments.min_piece_count,
             num_probable=arguments.num_probable_pieces,
         )

@@ -124,6 +124,17 @@ def test_rare_pieces_are_left_out_where_few_are_wanted(kind):
     assert all(trimmed.tokenizer.unk_token not in pieces(trimmed.tokenizer, text)[0] for text in TEXTS)
 
 
+def test_scripts_of_thousands_of_characters_may_be_left_out():
+    tokenizer = train_piece_tokenizer([*TEXTS, "한국 東京 ዓለም"] * 5, vocab_size=300)
+
+    every, fewer = (
+        set(trim_vocabulary(tokenizer, TEXTS[:1], keep_ideographs=keep).tokenizer.get_vocab())
+        for keep in (True, False)
+    )
+
+    assert {piece.strip("▁#Ġ") for piece in every - fewer} == set("한국東京")
+
+
 def test_the_most_probable_pieces_of_a_unigram_may_stay():
     tokenizer = unigram()
     scores = dict(json.loads(tokenizer.backend_tokenizer.to_str())["model"]["vocab"])
