@@ -21,7 +21,6 @@ import torch
 from transformers import AutoModel, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from hf_polyglot.data.corpora import load_corpora
 from hf_polyglot.inference.tagged_words import segment_words
 from hf_polyglot.model_files import checked_model_name
 from hf_polyglot.models.piece_encoder import keep_lowest_layers
@@ -31,7 +30,13 @@ from hf_polyglot.training.distillation_run import joined_sentences
 from hf_polyglot.training.encoder_distillation import EncoderDistillationTrainer, max_row_pieces, rows_of_pieces
 from hf_polyglot.training.recipe_corpora import named_sources
 from hf_polyglot.training.students import StudentArguments, load_student
-from hf_polyglot.training.unlabelled_text import TextArguments, read_text_files, texts_as_read, words_of_texts
+from hf_polyglot.training.unlabelled_text import (
+    TextArguments,
+    read_text_files,
+    texts_as_read,
+    training_sentences,
+    words_of_texts,
+)
 
 
 @dataclass
@@ -52,6 +57,9 @@ class DistillEncoderArguments(TextArguments, StudentArguments):
     corpora: list[str] = field(
         default_factory=list,
         metadata={"help": "Corpora whose training sentences are read, each LANGUAGE=SOURCE or a folder."},
+    )
+    max_train_sentences: int | None = field(
+        default=None, metadata={"help": "Sentences kept of each corpus, drawn at random. Default: all."}
     )
     max_pieces: int = field(default=128, metadata={"help": "Pieces read at once; what is longer is cut into rows."})
     keep_teacher_outputs: bool = field(
@@ -80,10 +88,8 @@ def main(arguments: DistillEncoderArguments, training: TrainingArguments) -> dic
     if arguments.num_teacher_layers is not None:
         keep_lowest_layers(teacher, arguments.num_teacher_layers)
     texts = read_text_files(arguments)
-    corpora = load_corpora(named_sources(arguments.corpora)).corpora if arguments.corpora else {}
-    sentences = joined_sentences(
-        {language: splits["train"] for language, splits in corpora.items()}, words_of_texts(texts, segment_words)
-    )
+    corpora = training_sentences(named_sources(arguments.corpora), arguments.max_train_sentences)
+    sentences = joined_sentences(corpora, words_of_texts(texts, segment_words))
     student = load_student(arguments, training, teacher, teacher_tokenizer, texts_as_read(sentences, texts))
     set_seed(training.seed)
     model = AutoModel.from_pretrained(student.encoder, dtype=torch.float32)

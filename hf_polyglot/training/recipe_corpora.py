@@ -468,11 +468,11 @@ def load_recipe_corpora(
                     f"{language}: {most:,} sentences are drawn from {split}, and no others read."
                 )
     train = {
-        language: _drawn(loaded.corpora[language]["train"], arguments.max_train_sentences) for language in training
+        language: drawn(loaded.corpora[language]["train"], arguments.max_train_sentences) for language in training
     }
     evaluation = {
         split: {
-            language: _drawn(splits[split], arguments.max_test_sentences)
+            language: drawn(splits[split], arguments.max_test_sentences)
             for language, splits in loaded.corpora.items()
             if split in splits
         }
@@ -627,8 +627,16 @@ def _column(given: str | None) -> int | str | None:
     return int(given) if given is not None and given.lstrip("-").isdigit() else given
 
 
-def _drawn(dataset: Dataset, most: int | None) -> Dataset:
-    """At most so many sentences, the same ones in every run."""
+def drawn(dataset: Dataset, most: int | None) -> Dataset:
+    """
+    At most so many sentences, drawn at random, the same ones in every run.
+
+    Args:
+        dataset (`Dataset`):
+            All of them.
+        most (`int`, *optional*):
+            How many are kept. Defaults to all.
+    """
     if most is None or len(dataset) <= most:
         return dataset
     return dataset.select(sorted(np.random.default_rng(0).choice(len(dataset), most, replace=False).tolist()))

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from datasets import Dataset
 
+from hf_polyglot.data.corpora import load_corpora, tasks_of_source
+from hf_polyglot.training.recipe_corpora import drawn
+
 Segment = Callable[[str], list[tuple[int, int]]]
 
 
@@ -50,6 +53,34 @@ def read_text_files(arguments: TextArguments) -> dict[str, list[str]]:
             raise ValueError(f"The text file {name} has no text; expected a sentence to a line. Leave it out.")
         texts.setdefault(language or path.name.split(".")[0], []).extend(kept)
     return texts
+
+
+def training_sentences(sources: Mapping[str, str], most: int | None = None) -> dict[str, Dataset]:
+    """
+    The words of the training sentences of corpora, whatever they are labelled with.
+
+    Args:
+        sources (`Mapping[str, str]`):
+            By language, as for [`load_corpora`].
+        most (`int`, *optional*):
+            Sentences kept of each language, drawn at random, the same every time. Defaults to all.
+
+    Raises:
+        ValueError: if a corpus has no training sentences.
+    """
+    by_task: dict[str, dict[str, str]] = {}
+    for language, source in sources.items():
+        by_task.setdefault(next(iter(tasks_of_source(language, source)), "ner_tags"), {})[language] = source
+    found = {}
+    for task, of_task in by_task.items():
+        for language, splits in load_corpora(of_task, task=task, may_lack_tags=True).corpora.items():
+            if "train" not in splits:
+                raise ValueError(
+                    f"The corpus of {language}, {of_task[language]}, has no training sentences, but "
+                    f"{', '.join(splits)}; expected some. Leave it out."
+                )
+            found[language] = drawn(splits["train"], most)
+    return {language: found[language] for language in sources}
 
 
 def words_of_texts(texts: Mapping[str, list[str]], segment: Segment) -> dict[str, Dataset]:

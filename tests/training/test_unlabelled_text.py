@@ -2,7 +2,13 @@
 
 import pytest
 
-from hf_polyglot.training.unlabelled_text import TextArguments, read_text_files, texts_as_read, words_of_texts
+from hf_polyglot.training.unlabelled_text import (
+    TextArguments,
+    read_text_files,
+    texts_as_read,
+    training_sentences,
+    words_of_texts,
+)
 
 
 def test_lines_are_read_by_language(tmp_path):
@@ -29,3 +35,29 @@ def test_files_without_text_are_refused(text, message, tmp_path):
 
     with pytest.raises(ValueError, match=message):
         read_text_files(TextArguments(text_files=[str(tmp_path / "swa.txt")]))
+
+
+def test_training_sentences_of_corpora_are_read_whatever_their_labels(tmp_path):
+    entities, words = ((tmp_path / name) for name in ("swa.txt", "tam-train.conllu"))
+    entities.write_text("".join(f"w{index} O\nin B-LOC\n\n" for index in range(9)))
+    words.write_text("1\tஒன்று\t_\tNUM\t_\t_\t0\troot\t_\t_\n\n")
+    (tmp_path / "swa").mkdir()
+    entities.rename(tmp_path / "swa" / "train.txt")
+    sources = {"tam": str(tmp_path / "tam"), "swa": str(tmp_path / "swa")}
+
+    found, few = training_sentences(sources), training_sentences(sources, 4)
+
+    assert list(found) == ["tam", "swa"]
+    assert found["tam"]["tokens"][:] == [["ஒன்று"]]
+    assert found["swa"]["tokens"][:] == [[f"w{index}", "in"] for index in range(9)]
+    drawn = few["swa"]["tokens"][:]
+    assert len(drawn) == 4 and few["tam"]["tokens"][:] == [["ஒன்று"]]
+    assert training_sentences(sources, 4)["swa"]["tokens"][:] == drawn
+    assert training_sentences({}) == {}
+
+
+def test_corpora_without_training_sentences_are_refused(tmp_path):
+    (tmp_path / "test.txt").write_text("in B-LOC\n\n")
+
+    with pytest.raises(ValueError, match=r"The corpus of swa, .*, has no training sentences, but test; expected some"):
+        training_sentences({"swa": str(tmp_path)})
