@@ -7,6 +7,7 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -629,6 +630,25 @@ def test_columns_and_records_have_the_tags_of_each_task(trained_on_both):
     assert [feats for *_, feats in words] == record["tags_by_task"]["feats"]
     rows = [line.split("\t") for line in raw.splitlines() if "\t" in line]
     assert [(row[3], row[5]) for row in rows] == [(upos, feats) for _, upos, feats in words]
+
+
+@pytest.mark.slow
+def test_seeds_of_several_tasks_are_joined(trained_on_both, tmp_path):
+    _, folder, _ = trained_on_both
+    shutil.copytree(folder, tmp_path / "other")
+    results = json.loads((folder / "results.json").read_text())
+    other = json.dumps(results | {"seeds": [43], "arguments": results["arguments"] | {"seeds": [43]}})
+    (tmp_path / "other" / "results.json").write_text(other)
+
+    run("join_seeds.py", folder, tmp_path / "other", "--output_dir", tmp_path / "joined")
+
+    joined = read_results(tmp_path / "joined")
+    assert joined["seeds"] == [*results["seeds"], 43]
+    one, both = (of_run["scores"]["test"]["aa_one"]["upos_accuracy"] for of_run in (results, joined))
+    assert both == {"mean": one["mean"], "std": 0.0, "values": one["values"] * 2}
+    for task in ("upos", "feats"):
+        counts = read_sentence_counts(tmp_path / "joined" / f"sentence_counts-{task}.json").counts["test"]["aa_one"]
+        assert len(counts) == 2
 
 
 @pytest.mark.slow
