@@ -445,6 +445,7 @@ class DistillationTrainer(PolyglotTrainer):
         args.ddp_find_unused_parameters = False
         args.save_adam_state = "no"  # what comes afterwards has another loss
         self.teacher, self.settings = teacher, settings
+        self.teacher_digest = teacher_digest(teacher, teacher_tokenizer)
         super().__init__(
             model,
             args,

@@ -1,6 +1,8 @@
 """The two phases of a distillation in one run: what its command line says of them, and the first of them."""
 
 import copy
+import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +13,7 @@ from safetensors.torch import load_file
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.command_line import write_json
 from hf_polyglot.training.distillation import (
     POSITIONS,
     DistillationSettings,
@@ -144,6 +147,7 @@ def distil_first(trainer: DistillationTrainer) -> None:
     """
     is_resumed = str(trainer.args.resume_from_checkpoint or "false").lower() == "true"
     ended = Path(trainer.args.output_dir) / SAFE_WEIGHTS_NAME
+    _check_same_distillation(trainer, is_resumed)
     if is_resumed and ended.is_file():
         remove_projections(trainer.model)
         trainer.model.load_state_dict(load_file(ended))
@@ -155,6 +159,27 @@ def distil_first(trainer: DistillationTrainer) -> None:
     except KeyboardInterrupt as interruption:
         raise SystemExit(f"\n{interruption}" if interruption.args else 130) from None
     trainer.save_model()
+
+
+def _check_same_distillation(trainer: DistillationTrainer, is_resumed: bool) -> None:
+    """
+    Note what is taught beside the checkpoints, or, in a run that is resumed, refuse to go on with anything else.
+
+    Raises:
+        ValueError: if the teacher is another one, or if something else is to be compared.
+    """
+    note = Path(trainer.args.output_dir) / "distillation.json"
+    taught = {"teacher": trainer.teacher_digest, **dataclasses.asdict(trainer.settings)}
+    if is_resumed and note.is_file():
+        begun = json.loads(note.read_text(encoding="utf-8"))
+        if differing := [name for name in taught if begun.get(name) != taught[name]]:
+            had = ", ".join(f"{name} {begun.get(name)!r} (now {taught[name]!r})" for name in differing)
+            raise ValueError(
+                f"The distillation in {note.parent} began with {had}; expected the same. Resume it with what it began "
+                "with, or begin another with a new --output_dir."
+            )
+    elif trainer.is_world_process_zero():
+        write_json(str(note), taught)
 
 
 def joined_sentences(*given: Mapping[str, Dataset]) -> dict[str, Dataset]:

@@ -200,9 +200,13 @@ def teacher_targets(
     return {"target_ids": ids, "target_probabilities": kept}
 
 
+# What a configuration says of where it comes from, and not of what the model computes.
+UNREAD_SETTINGS = {"_name_or_path", "architectures", "auto_map", "dtype", "transformers_version"}
+
+
 def teacher_digest(teacher: nn.Module, tokenizer) -> str:
     """
-    Digest of all that decides what a teacher says: weights, labels, tokenizer.
+    Digest of all that decides what a teacher says: weights, configuration, tokenizer.
 
     Args:
         teacher (`nn.Module`):
@@ -215,10 +219,20 @@ def teacher_digest(teacher: nn.Module, tokenizer) -> str:
         digest.update(f"{name} {tuple(weights.shape)} {weights.dtype}".encode())
         digest.update(weights.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     config: Any = teacher.config
-    known = {name: getattr(config, name, None) for name in ("model_type", "id2label", "label_scheme", "languages")}
-    digest.update(json.dumps(known, sort_keys=True).encode())
+    settings = _without(config.to_dict(), UNREAD_SETTINGS)
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
     digest.update(tokenizer.backend_tokenizer.to_str().encode())
+    digest.update(json.dumps(getattr(tokenizer, "word_settings", None), sort_keys=True).encode())
     return digest.hexdigest()
+
+
+def _without(settings: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """The settings without these names, at any depth."""
+    return {
+        name: _without(value, names) if isinstance(value, dict) else value
+        for name, value in settings.items()
+        if name not in names
+    }
 
 
 def mask_of_lengths(lengths: Sequence[int]) -> Tensor:

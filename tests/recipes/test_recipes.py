@@ -1002,6 +1002,8 @@ def test_a_student_is_taught_fine_tuned_published_and_continued(linear_teacher, 
 
     resumed = run("distill.py", *given, "--resume_from_checkpoint", "true")
     assert "The student was distilled already" in resumed
+    with pytest.raises(AssertionError, match=r"began with temperature 3.0 \(now 2.0\); expected the same. Resume it"):
+        run("distill.py", *given, "--resume_from_checkpoint", "true", "--temperature", 2)
     run("evaluate.py", "--model", folder, "--corpora", DEMO_FOLDER / "swa")
     run("continue_finetuning.py", "--model", folder, "--language", "swa", "--output_dir", tmp_path / "continued")
     run("encoder_crf.py", "--encoder", folder / "student", "--corpora", DEMO_FOLDER / "swa", *TRAINING,

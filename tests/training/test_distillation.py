@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import BertForTokenClassification, set_seed
 
+from hf_polyglot import WordSpellingTokenizer
 from hf_polyglot.models.label_scheme import labels_of
 from hf_polyglot.training.distillation import (
     DistillationSettings,
@@ -30,6 +31,7 @@ from tests.models.tiny_models import (
     tiny_byte_crf,
     tiny_encoder_crf,
     tiny_linear_tagger,
+    tiny_meta_lstm,
     tiny_slicer,
 )
 from tests.training.test_trainer import CORPORA, SHOWS_SCALE, no_dropout, training_arguments
@@ -402,11 +404,17 @@ def test_what_cannot_be_kept_is_said(tmp_path):
         write_outputs(tmp_path / "file" / "kept", 0, iter([]))
 
 
-def test_the_digest_is_that_of_weights_labels_and_tokenizer():
+def test_the_digest_is_that_of_weights_configuration_and_tokenizer(tmp_path):
     teacher, tokenizer = tiny_slicer()
     digest = teacher_digest(teacher, tokenizer)
 
     assert teacher_digest(*tiny_slicer()) == digest
+    teacher.save_pretrained(tmp_path)
+    assert teacher_digest(type(teacher).from_pretrained(tmp_path), tokenizer) == digest
+    assert teacher_digest(tiny_slicer(max_pieces=10)[0], tokenizer) != digest
+    spelled, words = tiny_meta_lstm()
+    knows_less = WordSpellingTokenizer.with_words(words, words.init_kwargs["words"][:-1])
+    assert teacher_digest(spelled, words) != teacher_digest(spelled, knows_less)
     with torch.no_grad():
         teacher.classifier.bias[0] += 1e-3
     changed = teacher_digest(teacher, tokenizer)
