@@ -15,6 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModel
 
+# The encoder that comes with this package, packed, and what it was distilled from.
+BUILT_IN_ENCODER = Path(__file__).parent / "encoder"
+BUILT_IN_TEACHER = "intfloat/multilingual-e5-small"
+
 PACKED_WEIGHTS = "weights.safetensors"
 PACKED_TOKENIZER = "tokenizer.json.xz"
 TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")

@@ -5,7 +5,7 @@ Fine-tune a pretrained encoder with a BiLSTM and a CRF over words (Mueller et al
         --corpora ../shared/data/masakhaner1/*
 
 `--num_concatenated_layers 1 --num_hidden_layers 0 --use_crf false` makes the linear tagger of Devlin et al. (2019).
-Without --corpora and --encoder it trains a tiny encoder from scratch on the embedded synthetic corpus.
+Without --encoder it takes the one that comes with this package, and without --corpora the embedded synthetic corpus.
 """
 
 from dataclasses import asdict, dataclass, field

@@ -7,7 +7,7 @@ Train a pretrained encoder further as a masked language model on the text of the
     accelerate launch recipes/encoder_crf.py --encoder runs/mlm --corpora ../shared/data/masakhaner1/*
 
 The sentences of the training sets are read without their tags, and the dev sets tell what was gained. What comes out
-is an encoder that every other recipe takes. Without --corpora and --encoder it trains a tiny encoder from scratch.
+is an encoder that every other recipe takes. Without --encoder it trains the one that comes with this package.
 """
 
 import json
@@ -38,7 +38,7 @@ from hf_polyglot.training.command_line import parse_recipe, without_tokens
 from hf_polyglot.training.encoder_layers import freeze_lowest_layers
 from hf_polyglot.training.masked_language_model import MaskedLanguageModelTrainer
 from hf_polyglot.training.recipe_corpora import named_sources
-from hf_polyglot.training.recipe_encoders import EncoderChoice, named_or_tiny_encoder
+from hf_polyglot.training.recipe_encoders import EncoderChoice, chosen_encoder
 
 
 @dataclass
@@ -122,7 +122,7 @@ def main(arguments: MaskedLanguageModelArguments, training: TrainingArguments) -
         raise ValueError(f"`hub_strategy` is {given}; expected end, when training is over. Leave it out.")
     resume = str(training.resume_from_checkpoint or "false")
     train, validation, description = read_texts(arguments)
-    name = named_or_tiny_encoder(arguments, training, (text for texts in train.values() for text in texts))
+    name = chosen_encoder(arguments, training, (text for texts in train.values() for text in texts))
     tokenizer = load_piece_tokenizer(name)
     if tokenizer.mask_token is None:
         raise ValueError(

@@ -6,8 +6,8 @@ et al. 2022).
     accelerate launch recipes/slicer.py --encoder xlm-roberta-base --corpora eng=unimelb-nlp/wikiann:en \
         --zero_shot_corpora ../shared/data/masakhaner1/* --type_map DATE=O --preset recipes/presets/slicer-paper.args
 
-Without arguments it trains a tiny encoder from scratch on the embedded synthetic corpus: a trial of the
-installation, no result.
+Without arguments it fine-tunes the small encoder that comes with this package on the embedded synthetic corpus: a
+trial of the installation, no result.
 """
 
 import copy
@@ -80,9 +80,8 @@ def main(arguments: SlicerArguments, training: PolyglotTrainingArguments) -> dic
         )
     training.print(results_summary(results, training.output_dir))
     if corpora.is_demo:
-        trained = "" if arguments.encoder else " and its encoder is not pretrained"
         training.print(
-            f"The embedded corpus is synthetic{trained}: this shows that everything works, and nothing about SLICER.\n"
+            "The embedded corpus is synthetic: this shows that everything works, and nothing about SLICER.\n"
             "The real thing: accelerate launch recipes/slicer.py --preset recipes/presets/slicer-paper.args "
             "--zero_shot_corpora LANGUAGE=FOLDER_OR_HUB_ID ..."
         )
@@ -91,7 +90,6 @@ def main(arguments: SlicerArguments, training: PolyglotTrainingArguments) -> dic
 
 if __name__ == "__main__":
     demo = ["--preset", str(Path(__file__).parent / "presets" / "slicer-demo.args")]
-    # A tiny encoder from scratch learns nothing at the rates of a pretrained one.
     names_what_to_train = any(word.startswith(("--encoder", "--preset")) for word in sys.argv)
     argv = sys.argv[1:] if names_what_to_train else demo + sys.argv[1:]
     main(*parse_recipe(SlicerArguments, PolyglotTrainingArguments, argv=argv, output_dir="runs/slicer"))

@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedTokenizerFast, TrainingArguments
 
+from hf_polyglot.compact_encoder import BUILT_IN_ENCODER, BUILT_IN_TEACHER, unpack_encoder
 from hf_polyglot.data.demo.tiny_encoder import build_tiny_encoder
 from hf_polyglot.model_files import checked_model_name
 from hf_polyglot.models.piece_encoder import PieceEncoderPreTrainedModel
@@ -15,13 +16,19 @@ from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.encoder_layers import freeze_lowest_layers
 from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
 
+TINY = "tiny"
+
 
 @dataclass
 class EncoderChoice:
     """Which encoder a recipe trains, and how much of it."""
 
     encoder: str | None = field(
-        default=None, metadata={"help": "Folder or Hub id of a pretrained encoder. Default: a tiny one, from scratch."}
+        default=None,
+        metadata={
+            "help": "Folder or Hub id of a pretrained encoder; tiny: a new one, small enough to train from scratch. "
+            "Default: the small multilingual one that comes with this package."
+        },
     )
     freeze_embeddings: bool = field(
         default=False, metadata={"help": "Leave the encoder's word embeddings as they are: faster, and less memory."}
@@ -45,8 +52,9 @@ class EncoderArguments(CorpusArguments, EncoderChoice):
 
     @property
     def named_base_model(self) -> str | None:
-        """What the card calls the encoder: its Hub id, if one was given; none for the tiny one."""
-        return self.base_model or self.encoder
+        """What the card names as the source of the encoder: a Hub id, if one was given; none for the tiny one."""
+        known = {None: BUILT_IN_TEACHER, TINY: None}
+        return self.base_model or known.get(self.encoder, self.encoder)
 
 
 @dataclass
@@ -100,24 +108,26 @@ class RecipeEncoder:
         return model
 
 
-def named_or_tiny_encoder(arguments: EncoderChoice, training: TrainingArguments, texts: Iterable[str]) -> str:
+def chosen_encoder(arguments: EncoderChoice, training: TrainingArguments, texts: Iterable[str]) -> str:
     """
-    Folder or Hub id of the encoder that the command line names, or of a tiny one without pretraining.
+    Folder or Hub id of the encoder that the command line names, by default of the built-in one.
 
     Args:
         arguments ([`EncoderChoice`]):
             Of the recipe.
         training (`TrainingArguments`):
-            A tiny encoder is written below its `output_dir`.
+            The built-in encoder is unpacked below its `output_dir`, and a tiny one written there.
         texts (`Iterable[str]`):
             What a tiny encoder's tokenizer is trained on.
     """
-    if arguments.encoder is not None:
+    if arguments.encoder not in (None, TINY):
         return checked_model_name(arguments.encoder)
     name = str(Path(training.output_dir) / "encoder")
     with training.main_process_first():
-        if training.process_index == 0:
+        if training.process_index == 0 and arguments.encoder == TINY:
             build_tiny_encoder(name, list(texts), seed=0)
+        elif training.process_index == 0:
+            unpack_encoder(BUILT_IN_ENCODER, name)
     return name
 
 
@@ -125,18 +135,18 @@ def load_recipe_encoder(
     arguments: EncoderArguments, training: PolyglotTrainingArguments, corpora: RecipeCorpora
 ) -> RecipeEncoder:
     """
-    The encoder that the command line names, or a tiny one without pretraining, made for these corpora.
+    The encoder that the command line names, by default the built-in one.
 
     Args:
         arguments ([`EncoderArguments`]):
             Of the recipe.
         training ([`PolyglotTrainingArguments`]):
-            A tiny encoder is written below its `output_dir`.
+            The built-in encoder is unpacked below its `output_dir`, and a tiny one written there.
         corpora ([`RecipeCorpora`]):
             What a tiny encoder's tokenizer is trained on.
     """
     texts = (" ".join(words) for dataset in corpora.train.values() for words in dataset["tokens"])
-    name = named_or_tiny_encoder(arguments, training, texts)
+    name = chosen_encoder(arguments, training, texts)
     return RecipeEncoder(
         name,
         load_piece_tokenizer(name),

@@ -380,8 +380,9 @@ def test_adapters_of_each_language_are_trained_pushed_evaluated_switched_and_mer
     with FakeHub() as hub:
         environment = hub.environment(tmp_path / "home") | {"PYTHONPATH": str(ROOT)}
         run(
-            "encoder_crf.py", "--corpora", *corpora, "--hidden_size", 16, *TRAINING, "--language_transitions", "true",
-            "--output_dir", base, "--push_to_hub", "true", "--hub_model_id", "me/base", env=environment,
+            "encoder_crf.py", "--encoder", "tiny", "--corpora", *corpora, "--hidden_size", 16, *TRAINING,
+            "--language_transitions", "true", "--output_dir", base, "--push_to_hub", "true",
+            "--hub_model_id", "me/base", env=environment,
         )  # fmt: skip
         common = ["--model", "me/base", "--use_cpu", "true", "--languages", "all", "--num_train_epochs", 2]
         whole = run("continue_finetuning.py", *common, "--output_dir", tmp_path / "whole", env=environment)
@@ -714,7 +715,7 @@ def test_morphology_is_learnt_by_every_recipe_that_labels_words(trained_on_words
         "byte_crf.py": [*small, "--unit_hidden_size", 16, "--use_crf", "false", "--monolingual", "true"],
         "charner.py": small,
         "meta_lstm.py": [*small, *META_LSTM, "--monolingual", "true"],
-        "encoder_crf.py": ["--use_crf", "false", "--num_hidden_layers", 0],
+        "encoder_crf.py": ["--encoder", "tiny", "--use_crf", "false", "--num_hidden_layers", 0],
         "slicer.py": ["--encoder", saved_encoder(tmp_path / "encoder"), "--compare_standard", "false"],
     }
 
@@ -911,8 +912,8 @@ def test_slicer_learns_from_several_languages_and_compares_what_is_taken_of_its_
 def test_an_encoder_crf_learns_transitions_of_each_language(tmp_path):
     folder = tmp_path / "encoder_crf"
     run(
-        "encoder_crf.py", "--num_train_epochs", 1, "--max_train_sentences", 20, "--max_test_sentences", 10,
-        "--hidden_size", 16, "--language_transitions", "true", "--label_scheme", "IOB1",
+        "encoder_crf.py", "--encoder", "tiny", "--num_train_epochs", 1, "--max_train_sentences", 20,
+        "--max_test_sentences", 10, "--hidden_size", 16, "--language_transitions", "true", "--label_scheme", "IOB1",
         "--num_encoder_layers", 2, "--num_frozen_layers", 1,
         "--use_cpu", "true", "--output_dir", folder,
     )  # fmt: skip
@@ -936,8 +937,9 @@ def test_what_the_masked_language_model_leaves_is_an_encoder_for_other_recipes(t
     text.write_text("Habari za asubuhi!\n\n" + "neno " * 300 + "\n")
     small = ["--use_cpu", "true", "--disable_tqdm", "true", "--output_dir"]
     output = run(
-        "mlm.py", "--corpora", DEMO_FOLDER / "swa", "--text_files", text, "--num_train_epochs", 3, "--max_pieces", 40,
-        "--learning_rate", 1e-3, "--num_encoder_layers", 2, *small, folder,
+        "mlm.py", "--encoder", "tiny", "--corpora", DEMO_FOLDER / "swa", "--text_files", text,
+        "--num_train_epochs", 3, "--max_pieces", 40, "--learning_rate", 1e-3, "--num_encoder_layers", 2,
+        *small, folder,
     )  # fmt: skip
     run(
         "encoder_crf.py", "--encoder", folder, "--corpora", DEMO_FOLDER / "swa", "--max_train_sentences", 8,
@@ -959,6 +961,7 @@ def test_what_the_masked_language_model_leaves_is_an_encoder_for_other_recipes(t
         assert torch.equal(tagged[f"encoder.{name.split('.', 1)[1]}"], encoder[name])
     assert not list(folder.glob("**/*.bin"))
     alone = tmp_path / "alone"
+    small = ["--encoder", "tiny", *small]
     run("mlm.py", "--text_files", text, "--max_steps", 1, "--resume_from_checkpoint", "true", *small, alone)
     assert json.loads((alone / "mlm_results.json").read_text())["perplexity"] == {}
     with pytest.raises(AssertionError, match=r"`hub_strategy` is every_save; expected end"):
@@ -970,8 +973,8 @@ def linear_teacher(tmp_path_factory):
     """A linear tagger on a tiny encoder."""
     folder = tmp_path_factory.mktemp("runs") / "teacher"
     run(
-        "encoder_crf.py", "--corpora", DEMO_FOLDER / "swa", "--num_concatenated_layers", 1, "--num_hidden_layers", 0,
-        "--use_crf", "false", *TRAINING, "--output_dir", folder,
+        "encoder_crf.py", "--encoder", "tiny", "--corpora", DEMO_FOLDER / "swa", "--num_concatenated_layers", 1,
+        "--num_hidden_layers", 0, "--use_crf", "false", *TRAINING, "--output_dir", folder,
     )  # fmt: skip
     return folder
 
