@@ -139,7 +139,7 @@ def build_student_encoder(
         torch.manual_seed(seed)
         encoder = new_encoder(config)
     if arguments.layers_from_teacher:
-        begin_as_teacher(encoder, encoder_of(teacher), vocabulary.kept_ids)
+        begin_as_teacher(encoder, teacher_encoder(teacher), vocabulary.kept_ids)
     elif arguments.embeddings_from_teacher:
         rows = encoder.get_input_embeddings().weight
         theirs = teacher.get_input_embeddings().weight[vocabulary.kept_ids]
@@ -149,7 +149,7 @@ def build_student_encoder(
     vocabulary.tokenizer.save_pretrained(folder)
 
 
-def encoder_of(teacher: Any) -> PreTrainedModel:
+def teacher_encoder(teacher: Any) -> PreTrainedModel:
     """
     The encoder of a tagger, or the encoder that was given.
 
