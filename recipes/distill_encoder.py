@@ -85,6 +85,8 @@ def main(arguments: DistillEncoderArguments, training: TrainingArguments) -> dic
         raise ValueError("`student_type` is 'byte_crf'; expected an encoder of pieces. Leave it out.")
     name = checked_model_name(arguments.teacher)
     teacher, teacher_tokenizer = AutoModel.from_pretrained(name, dtype=torch.float32), load_piece_tokenizer(name)
+    # Where the checkpoint has none, it is drawn anew in each process, and what the teacher says would never be found.
+    teacher.pooler = None
     if arguments.num_teacher_layers is not None:
         keep_lowest_layers(teacher, arguments.num_teacher_layers)
     texts = read_text_files(arguments)
