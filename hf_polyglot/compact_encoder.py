@@ -15,6 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModel
 
+from hf_polyglot.models.piece_encoder import without_pooler
+
 # The encoder that comes with this package, packed, and what it was distilled from.
 BUILT_IN_ENCODER = Path(__file__).parent / "encoder"
 BUILT_IN_TEACHER = "intfloat/multilingual-e5-small"
@@ -42,9 +44,17 @@ def pack_encoder(folder: str | Path, output: str | Path, embedding_bits: int = 8
             were rounded so before do not change.
 
     Raises:
-        ValueError: if a weight is not finite, or if embeddings cannot be divided into blocks of 32.
+        ValueError: if the folder has no tokenizer, if a weight is not finite, or if embeddings are to have other bits,
+            or 4 and cannot be divided into blocks of 32.
     """
-    model = AutoModel.from_pretrained(folder)
+    tokenizer_file = Path(folder, "tokenizer.json")
+    if not tokenizer_file.is_file():
+        raise ValueError(
+            f"{folder} has no file tokenizer.json; expected the folder of an encoder with a fast tokenizer. Load both "
+            "and save them in a folder first."
+        )
+    # What `save_pretrained` left without a pooler would get one, drawn at random.
+    model = AutoModel.from_pretrained(folder, **without_pooler(AutoConfig.from_pretrained(folder)))
     of_pieces = model.get_input_embeddings().weight
     if embedding_bits not in (4, 8) or (embedding_bits == 4 and of_pieces.shape[1] % _BLOCK):
         raise ValueError(
@@ -67,7 +77,7 @@ def pack_encoder(folder: str | Path, output: str | Path, embedding_bits: int = 8
     output.mkdir(parents=True, exist_ok=True)
     save_file(packed, output / PACKED_WEIGHTS)
     model.config.to_json_file(output / "config.json")
-    (output / PACKED_TOKENIZER).write_bytes(lzma.compress(Path(folder, "tokenizer.json").read_bytes(), preset=9))
+    (output / PACKED_TOKENIZER).write_bytes(lzma.compress(tokenizer_file.read_bytes(), preset=9))
     _copy_tokenizer_files(folder, output)
 
 
@@ -92,7 +102,8 @@ def unpack_encoder(packed: str | Path, output: str | Path) -> None:
     weights = load_file(weights_file)
     state = {name: _unpacked(weight, weights.get(name + _SCALE)) for name, weight in weights.items()
              if not name.endswith(_SCALE)}  # fmt: skip
-    model = AutoModel.from_config(AutoConfig.from_pretrained(packed), dtype=torch.float32)
+    config = AutoConfig.from_pretrained(packed)
+    model = AutoModel.from_config(config, dtype=torch.float32, **without_pooler(config))
     model.load_state_dict(state)
     model.save_pretrained(output)
     Path(output, "tokenizer.json").write_bytes(lzma.decompress(Path(packed, PACKED_TOKENIZER).read_bytes()))

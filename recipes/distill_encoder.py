@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModel, TrainingArguments, set_seed
+from transformers import AutoConfig, AutoModel, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from hf_polyglot.inference.tagged_words import segment_words
 from hf_polyglot.model_files import checked_model_name
-from hf_polyglot.models.piece_encoder import keep_lowest_layers
+from hf_polyglot.models.piece_encoder import keep_lowest_layers, without_pooler
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
 from hf_polyglot.training.command_line import parse_recipe, without_tokens, write_json
 from hf_polyglot.training.distillation_run import joined_sentences
@@ -84,9 +84,12 @@ def main(arguments: DistillEncoderArguments, training: TrainingArguments) -> dic
     if arguments.student_type != "encoder_crf":
         raise ValueError("`student_type` is 'byte_crf'; expected an encoder of pieces. Leave it out.")
     name = checked_model_name(arguments.teacher)
-    teacher, teacher_tokenizer = AutoModel.from_pretrained(name, dtype=torch.float32), load_piece_tokenizer(name)
-    # Where the checkpoint has none, it is drawn anew in each process, and what the teacher says would never be found.
-    teacher.pooler = None
+    # A pooler that the checkpoint lacks would be drawn anew each time, and what the teacher said never be found again.
+    no_pooler = without_pooler(AutoConfig.from_pretrained(name))
+    teacher, teacher_tokenizer = (
+        AutoModel.from_pretrained(name, dtype=torch.float32, **no_pooler),
+        load_piece_tokenizer(name),
+    )
     if arguments.num_teacher_layers is not None:
         keep_lowest_layers(teacher, arguments.num_teacher_layers)
     texts = read_text_files(arguments)
@@ -94,10 +97,11 @@ def main(arguments: DistillEncoderArguments, training: TrainingArguments) -> dic
     sentences = joined_sentences(corpora, words_of_texts(texts, segment_words))
     student = load_student(arguments, training, teacher, teacher_tokenizer, texts_as_read(sentences, texts))
     set_seed(training.seed)
-    model = AutoModel.from_pretrained(student.encoder, dtype=torch.float32)
+    # Nothing would teach a pooler.
+    model = AutoModel.from_pretrained(
+        student.encoder, dtype=torch.float32, **without_pooler(AutoConfig.from_pretrained(student.encoder))
+    )
     model.get_input_embeddings().requires_grad_(not arguments.freeze_embeddings)
-    if getattr(model, "pooler", None) is not None:
-        model.pooler = None  # nothing would teach it
     most = max_row_pieces(model, student.tokenizer, teacher, teacher_tokenizer, arguments.max_pieces)
     words = [of_sentence for dataset in sentences.values() for of_sentence in dataset["tokens"]]
     with training.main_process_first():

@@ -19,7 +19,9 @@ def folders(tmp_path):
 
 
 def test_every_weight_comes_back_within_half_a_step_of_its_row(folders):
-    encoder, _, unpacked = (AutoModel.from_pretrained(folder).state_dict() for folder in (folders[0], *folders[::2]))
+    encoder, unpacked = (
+        AutoModel.from_pretrained(folder, add_pooling_layer=False).state_dict() for folder in folders[::2]
+    )
 
     assert encoder.keys() == unpacked.keys()
     for name, weight in encoder.items():
@@ -102,6 +104,23 @@ def test_weights_that_are_not_finite_are_refused(folders, tmp_path):
 
     with pytest.raises(ValueError, match=r"The weight embeddings.word_embeddings.weight of .+ is not finite"):
         pack_encoder(folders[0], tmp_path / "packed-nan")
+
+
+def test_a_pooler_is_not_drawn_to_be_packed(folders, tmp_path):
+    AutoModel.from_pretrained(folders[0], add_pooling_layer=False).save_pretrained(folders[0])
+    for name in "ab":
+        pack_encoder(folders[0], tmp_path / name)
+
+    first, second = ((tmp_path / name / PACKED_WEIGHTS).read_bytes() for name in "ab")
+    assert first == second
+    assert b"pooler" not in first
+
+
+def test_an_encoder_without_a_tokenizer_is_refused(folders, tmp_path):
+    (folders[0] / "tokenizer.json").unlink()
+
+    with pytest.raises(ValueError, match=r"has no file tokenizer.json; expected the folder of an encoder with a fast"):
+        pack_encoder(folders[0], tmp_path / "packed-alone")
 
 
 def test_a_folder_that_is_not_packed_is_refused(folders, tmp_path):

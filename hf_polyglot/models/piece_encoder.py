@@ -78,7 +78,7 @@ class PieceEncoderPreTrainedModel(PreTrainedModel):
             A model of this class, in training mode.
         """
         encoder_config = AutoConfig.from_pretrained(encoder)
-        loaded = AutoModel.from_pretrained(encoder, dtype=dtype, **_without_pooler(encoder_config))
+        loaded = AutoModel.from_pretrained(encoder, dtype=dtype, **without_pooler(encoder_config))
         if num_layers is not None:
             keep_lowest_layers(loaded, num_layers)
             encoder_config = loaded.config
@@ -135,7 +135,7 @@ def new_encoder(encoder_config: PreTrainedConfig) -> PreTrainedModel:
         encoder_config (`PreTrainedConfig`):
             Of any model that `AutoModel` loads.
     """
-    return AutoModel.from_config(encoder_config, **_without_pooler(encoder_config))
+    return AutoModel.from_config(encoder_config, **without_pooler(encoder_config))
 
 
 def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
@@ -252,7 +252,7 @@ def vectors_at(vectors: Tensor, word_positions: Tensor) -> Tensor:
     return vectors.flatten(0, 1)[word_positions.clamp(min=0)]
 
 
-def _without_pooler(encoder_config: PreTrainedConfig) -> dict[str, bool]:
+def without_pooler(encoder_config: PreTrainedConfig) -> dict[str, bool]:
     """Argument of an encoder that leaves out the layer that pools a sentence, whose weights would get no gradient."""
     encoder = MODEL_MAPPING.get(type(encoder_config), None)
     accepts = encoder is not None and "add_pooling_layer" in inspect.signature(encoder).parameters
