@@ -324,19 +324,20 @@ def parity_table(report: Mapping[str, Any]) -> str:
             As `export_tagger` of `hf_polyglot.inference.onnx_parity` gives it.
     """
     forms = list(report["bytes"])
-    tables = [_parity_rows(of_task, forms) for of_task in (report, *report.get("further", {}).values())]
+    of_tasks = [report, *report.get("further", {}).values()]
+    tables = [_parity_rows(of_task, forms, of_task["task"] if len(of_tasks) > 1 else "") for of_task in of_tasks]
     sizes = [f"{report['bytes'][form] / 1e6:,.1f} MB" for form in forms]
     tables[-1].append(["**size**", "", *sizes, *[""] * (len(forms) - 1)])
     return "\n\n".join(map(_markdown, tables))
 
 
-def _parity_rows(of_task: Mapping[str, Any], forms: Sequence[str]) -> list[list[str]]:
+def _parity_rows(of_task: Mapping[str, Any], forms: Sequence[str], task: str) -> list[list[str]]:
     """Scores and equal labels of each form in one task, a row a language."""
     exported = [form for form in forms if form != "pytorch"]
     title = _title(of_task["metric"]) + " to PyTorch" * (of_task["gold"] == "pytorch")
     names = {"pytorch": "PyTorch", "onnx": "ONNX", "int8": "ONNX int8"}
     rows = [
-        ["Language", "Sentences"]
+        [f"Language ({task})" if task else "Language", "Sentences"]
         + [f"{title}, {names[form]}" for form in forms]
         + [f"Same labels, {names[form]}" for form in exported]
     ]

@@ -49,7 +49,8 @@ def trim_vocabulary(
     num_probable: int = 0,
 ) -> TrimmedVocabulary:
     """
-    A tokenizer with those pieces only that occur in the texts, which cuts these texts as the old one does.
+    A tokenizer with those pieces only that occur in the texts, which cuts these texts as the old one does, unless rare
+    pieces are left out too.
 
     Args:
         tokenizer (`PreTrainedTokenizerFast`):
@@ -61,13 +62,15 @@ def trim_vocabulary(
         keep_ideographs (`bool`, *optional*, defaults to `True`):
             Whether these are also those of the scripts that have thousands: Han, Hangul and Yi.
         min_count (`int`, *optional*, defaults to 1):
-            How often a piece has to occur; where rarer ones stood, the texts are cut into smaller pieces.
+            How often a piece has to occur; where rarer ones stood, the texts are cut into smaller pieces, and what has
+            none that are kept is unknown.
         num_probable (`int`, *optional*, defaults to 0):
             How many of the pieces with the highest scores are kept too, whether they occur or not: those that are
             frequent in the text which the tokenizer was trained on. Of Unigram only.
 
     Raises:
-        ValueError: if the backend is of another kind, or if a text would be cut otherwise than before.
+        ValueError: if the backend is of another kind, or if a text would be cut otherwise than before although no rare
+            piece was left out.
     """
     texts = list(texts)
     state = json.loads(tokenizer.backend_tokenizer.to_str())

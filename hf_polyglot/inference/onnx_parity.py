@@ -69,7 +69,8 @@ def export_tagger(
             Percentage points of F1 (of accuracy, where each word has a class) that the graph of integers may lose in a
             language.
         max_differing_labels (`int`, *optional*, defaults to 0):
-            Words of all languages to which the graph of floats may give another label than the model does.
+            Labels of all words of all languages, in all tasks, that the graph of floats may give otherwise than the
+            model does.
         batch_size (`int`, *optional*, defaults to 32):
             Sentences read at once.
 
@@ -145,6 +146,7 @@ def _report(
         predicted = [of_languages[language][index] for language, index in rows]
         scores[form] = task.scores_by_language(gold, predicted, languages, scheme) if rows else {}
     return {
+        "task": task.name,
         "metric": task.metric,
         "gold": "pytorch" if any(of.tags is None for of in sentences.values()) else "corpora",
         "languages": {
@@ -172,17 +174,17 @@ def _num_differing(left: Tags, right: Tags) -> int:
 
 def _refuse_differing(reports: Iterable[Mapping[str, Any]], max_differing_labels: int) -> None:
     differing: Counter[str] = Counter()
-    words = 0
+    num_labels = 0
     for report in reports:
         differing.update({language: of["differing_labels"]["onnx"] for language, of in report["languages"].items()})
-        words = sum(of["words"] for of in report["languages"].values())
+        num_labels += sum(of["words"] for of in report["languages"].values())
     total = differing.total()
     if total > max_differing_labels:
         where = ", ".join(f"{language} {count}" for language, count in differing.items() if count)
         raise ValueError(
-            f"The exported model gives {total} of {words:,} words another label than PyTorch does ({where}); expected "
-            f"at most {max_differing_labels}. Nothing was written. One or two may be ties between labels, which "
-            "`max_differing_labels` allows for; more are an error of the export."
+            f"The exported model gives {total} of {num_labels:,} labels otherwise than PyTorch does ({where}); "
+            f"expected at most {max_differing_labels}. Nothing was written. One or two may be ties between labels, "
+            "which `max_differing_labels` allows for; more are an error of the export."
         )
 
 

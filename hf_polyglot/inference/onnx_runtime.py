@@ -124,6 +124,7 @@ class ExportedTagger:
         words = settings.pop("words")
         text = json.dumps(settings, indent=2, ensure_ascii=False)
         Path(folder, SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
+        Path(folder, WORDS_FILE).unlink(missing_ok=True)
         if words is not None:
             Path(folder, WORDS_FILE).write_text(json.dumps(words, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -128,7 +128,7 @@ class KnownWords:
                 rows[word] = self.num_rows + len(unknown)
                 unknown.append(subwords)
         found = {"word_ids": padded([[rows[word] for word in words] for words in sentences], NO_ROW, least=1)}
-        if self._files:
+        if any(row_of for _, row_of in self._files):
             found["subword_ids"] = padded(unknown or [[]], NO_ROW, least=1)
         return found
 

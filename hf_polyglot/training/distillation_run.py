@@ -163,17 +163,20 @@ def distil_first(trainer: DistillationTrainer) -> None:
 
 def _check_same_distillation(trainer: DistillationTrainer, is_resumed: bool) -> None:
     """
-    Note what is taught beside the checkpoints, or, in a run that is resumed, refuse to go on with anything else.
+    Note teacher and settings beside the checkpoints, or, in a run that is resumed, refuse to go on with others.
 
     Raises:
         ValueError: if the teacher is another one, or if something else is to be compared.
     """
     note = Path(trainer.args.output_dir) / "distillation.json"
-    taught = {"teacher": trainer.teacher_digest, **dataclasses.asdict(trainer.settings)}
+    taught = {"teacher": trainer.teacher_digest[:12], **dataclasses.asdict(trainer.settings)}
     if is_resumed and note.is_file():
         begun = json.loads(note.read_text(encoding="utf-8"))
         if differing := [name for name in taught if begun.get(name) != taught[name]]:
-            had = ", ".join(f"{name} {begun.get(name)!r} (now {taught[name]!r})" for name in differing)
+            had = ", ".join(
+                "another teacher, or one of another version of transformers" if name == "teacher"
+                else f"{name} {begun.get(name)!r} (now {taught[name]!r})" for name in differing
+            )  # fmt: skip
             raise ValueError(
                 f"The distillation in {note.parent} began with {had}; expected the same. Resume it with what it began "
                 "with, or begin another with a new --output_dir."

@@ -515,6 +515,9 @@ def load_gold_corpora(
     Returns:
         The splits of each language, with a column for each task of the model that some corpus has; the labels of each
         column; and what was found, to be printed.
+
+    Raises:
+        ValueError: if the corpora have none of the model's tasks.
     """
     scheme, *further = labels_by_scheme(config)
     settings: dict[str, Any] = {"type_map": type_map, "scheme": "IOB2" if scheme in WORD_CLASSES else scheme}
@@ -524,6 +527,11 @@ def load_gold_corpora(
         return corpora, {column: report.labels}, report
     present = {task for language, source in sources.items() for task in tasks_of_source(language, source)}
     columns = [column for column in task_of_model(config).label_column if column in present]
+    if not columns:
+        raise ValueError(
+            f"The corpora have tags of {', '.join(sorted(present)) or 'no task'}; expected some of "
+            f"{', '.join(task_of_model(config).label_column)}, which the model was trained for. Give other corpora."
+        )
     several = load_joint_corpora(sources, columns, **settings)
     return several.corpora, several.labels, several.report
 

@@ -51,7 +51,10 @@ class StudentEncoderArguments:
     )
     min_piece_count: int = field(
         default=1,
-        metadata={"help": "Keep pieces only that occur so often; rarer ones are cut further. For a small vocabulary."},
+        metadata={
+            "help": "Keep pieces only that occur so often; rarer ones are cut further, or unknown if nothing "
+            "shorter is kept."
+        },
     )
     num_probable_pieces: int = field(
         default=0,
@@ -134,6 +137,10 @@ def build_student_encoder(
         "pad_token_id": vocabulary.tokenizer.pad_token_id,
     }
     narrow = arguments.student_embedding_size
+    if arguments.layers_from_teacher:
+        # What copied weights were trained with.
+        theirs: Any = teacher_encoder(teacher).config
+        sizes |= {name: getattr(theirs, name) for name in ("hidden_act", "layer_norm_eps") if hasattr(theirs, name)}
     config = BertConfig(**sizes) if narrow is None else ElectraConfig(**sizes, embedding_size=narrow)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -182,10 +189,12 @@ def begin_as_teacher(student: PreTrainedModel, teacher: PreTrainedModel, kept_id
         ValueError: if the teacher has others, or if widths or numbers of layers do not go together.
     """
     theirs: Any = getattr(teacher, "embeddings", None)
-    if not all(hasattr(theirs, name) for name in ("word_embeddings", "position_embeddings", "token_type_embeddings")):
+    tables = ("word_embeddings", "position_embeddings", "token_type_embeddings")
+    width: Any = teacher.config.hidden_size
+    if not all(hasattr(theirs, name) and getattr(theirs, name).embedding_dim == width for name in tables):
         raise ValueError(
-            f"The teacher is a {type(teacher).__name__}; expected an encoder with BERT's embeddings and layers, which "
-            "the student's are. Leave --layers_from_teacher out."
+            f"The teacher is a {type(teacher).__name__}; expected an encoder with BERT's embeddings, as wide as its "
+            "layers. Leave --layers_from_teacher out."
         )
     own_layers, their_layers = encoder_layers(student), encoder_layers(teacher)
     sizes = {

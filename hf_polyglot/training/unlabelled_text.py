@@ -57,7 +57,7 @@ def read_text_files(arguments: TextArguments) -> dict[str, list[str]]:
 
 def training_sentences(sources: Mapping[str, str], most: int | None = None) -> dict[str, Dataset]:
     """
-    The words of the training sentences of corpora, whatever they are labelled with.
+    The words of the training sentences of labelled corpora, whatever their labels.
 
     Args:
         sources (`Mapping[str, str]`):

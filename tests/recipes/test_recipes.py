@@ -1034,12 +1034,19 @@ def test_an_encoder_without_a_head_is_distilled_to_one_that_recipes_take(tmp_pat
     output = run(
         "distill_encoder.py", "--teacher", saved_encoder(tmp_path / "large"), "--text_files", text, "--student_layers",
         1, "--student_hidden_size", 16, "--num_train_epochs", 2, "--keep_teacher_outputs", "true", "--save_dtype",
-        "float16", "--use_cpu", "true", "--output_dir", folder,
+        "float16", "--num_teacher_layers", 1, "--freeze_embeddings", "true", "--use_cpu", "true",
+        "--output_dir", folder,
     )  # fmt: skip
     run("slicer.py", "--encoder", folder, "--corpora", DEMO_FOLDER / "swa", *TRAINING, "--compare_standard", "false",
         "--output_dir", tmp_path / "tagger")  # fmt: skip
 
     results = json.loads((folder / "distillation_results.json").read_text())
+    assert results["teacher_layers"] == 1
+    before, after = (
+        load_file(path / "model.safetensors")["embeddings.word_embeddings.weight"]
+        for path in (folder / "student", folder)
+    )
+    assert torch.equal(before.half(), after)
     difference = results["squared_difference"]
     assert difference["after"] < difference["before"]
     assert f"Encoder: {folder}" in output

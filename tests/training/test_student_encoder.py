@@ -2,7 +2,15 @@
 
 import pytest
 import torch
-from transformers import AutoModel, BertModel, DistilBertConfig, DistilBertModel, ElectraModel, XLMRobertaModel
+from transformers import (
+    AutoModel,
+    BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    ElectraConfig,
+    ElectraModel,
+    XLMRobertaModel,
+)
 
 from hf_polyglot import EncoderCRFForTokenClassification, SlicerForTokenClassification
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
@@ -112,7 +120,8 @@ def test_a_student_with_all_layers_of_its_teacher_is_its_teacher(kind, tmp_path)
     torch.manual_seed(0)
     # XLM-R counts positions from behind the padding piece.
     positions = 40 if kind is BertModel else 40 + tokenizer.pad_token_id + 1
-    config = kind.config_class(**encoder_config(max_position_embeddings=positions).to_diff_dict())
+    settings = {"max_position_embeddings": positions, "hidden_act": "relu", "layer_norm_eps": 1e-3}
+    config = kind.config_class(**encoder_config(**settings).to_diff_dict())
     teacher = kind(config, add_pooling_layer=False).eval()
 
     student, own = of_teacher(tmp_path, teacher, tokenizer, WORDS[:9], student_layers=2, keep_characters=False)
@@ -162,6 +171,11 @@ def test_layers_come_from_teachers_of_the_same_sizes(tmp_path):
     distilbert = DistilBertModel(DistilBertConfig(vocab_size=100, dim=32, n_layers=1, n_heads=2, hidden_dim=64))
     with pytest.raises(ValueError, match=r"The teacher is a DistilBertModel; expected an encoder with BERT's"):
         of_teacher(tmp_path, distilbert, character_pieces())
+    electra = ElectraModel(ElectraConfig(**encoder_config().to_diff_dict() | {"embedding_size": 16}))
+    with pytest.raises(
+        ValueError, match=r"The teacher is a ElectraModel; expected an encoder with BERT's embeddings, as"
+    ):
+        of_teacher(tmp_path, electra, character_pieces())
 
 
 def test_a_width_must_have_room_for_the_heads(tmp_path):
