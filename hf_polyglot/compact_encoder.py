@@ -17,9 +17,9 @@ from transformers import AutoConfig, AutoModel
 
 from hf_polyglot.models.piece_encoder import without_pooler
 
-# The encoder that comes with this package, packed, and what it was distilled from.
+# The encoder that comes with this package, packed, and what cards call it.
 BUILT_IN_ENCODER = Path(__file__).parent / "encoder"
-BUILT_IN_TEACHER = "intfloat/multilingual-e5-small"
+BUILT_IN_NAME = "the encoder of hf_polyglot"
 
 PACKED_WEIGHTS = "weights.safetensors"
 PACKED_TOKENIZER = "tokenizer.json.xz"

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedTokenizerFast, TrainingArguments
 
-from hf_polyglot.compact_encoder import BUILT_IN_ENCODER, BUILT_IN_TEACHER, unpack_encoder
+from hf_polyglot.compact_encoder import BUILT_IN_ENCODER, BUILT_IN_NAME, unpack_encoder
 from hf_polyglot.data.demo.tiny_encoder import build_tiny_encoder
 from hf_polyglot.model_files import checked_model_name
 from hf_polyglot.models.piece_encoder import PieceEncoderPreTrainedModel
@@ -53,7 +53,7 @@ class EncoderArguments(CorpusArguments, EncoderChoice):
     @property
     def named_base_model(self) -> str | None:
         """What the card names as the source of the encoder: a Hub id, if one was given; none for the tiny one."""
-        known = {None: BUILT_IN_TEACHER, TINY: None}
+        known = {None: BUILT_IN_NAME, TINY: None}
         return self.base_model or known.get(self.encoder, self.encoder)
 
 
