@@ -7,9 +7,8 @@ Train a pretrained encoder further as a masked language model on the text of the
     accelerate launch recipes/encoder_crf.py --encoder runs/mlm --corpora ../shared/data/masakhaner1/*
 
 The sentences of the training sets are read without their tags, and the dev sets tell what was gained. What comes out
-is an encoder that every other recipe takes. Without --encoder it trains the one that comes
-with this package. An encoder that comes without the head of a masked language model, as that one does, gets a new one
-and needs more text and steps.
+is an encoder that every other recipe takes. Without --encoder it trains the one that comes with this package, which
+gets a new head for this, as every encoder does that comes without.
 """
 
 import json
