@@ -19,7 +19,7 @@ help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
 	@echo "PYTHON=python3.12 chooses another Python, THREADS and WORKERS the number of threads and of test processes."
 
-quickstart: $(INSTALLED) ## Train SLICER on the embedded corpus: no network, under three minutes on two cores
+quickstart: $(INSTALLED) ## Train SLICER on the embedded corpus: no network, about three minutes on two cores
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
 		--num_cpu_threads_per_process $(THREADS) recipes/slicer.py
 
