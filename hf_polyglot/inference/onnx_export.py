@@ -70,9 +70,7 @@ def byte_crf_graph(model: Any) -> OnnxGraph:
     input_ids = graph.input("input_ids", INT64, ["distinct", "units"])
     word_indices = graph.input("word_indices", INT64, ["batch", "words"])
     body = model.byte_crf
-    embedded = graph.op("Gather", _array(body.embedding.weight), input_ids, axis=0)
-    is_unit = graph.op("Not", graph.op("Equal", input_ids, np.int64(model.config.pad_token_id)))
-    _, vectors = bilstm(graph, embedded, _lengths(graph, is_unit), _layers(body.spelling))
+    _, vectors = _read_units(graph, input_ids, body.embedding, body.spelling, model.config.pad_token_id)
     mask = graph.op("GreaterOrEqual", word_indices, np.int64(0))
     words = graph.op("Gather", vectors, graph.op("Max", word_indices, np.int64(0)), axis=0)
     states, _ = bilstm(graph, words, _lengths(graph, mask), _layers(body.reading))
@@ -117,9 +115,8 @@ def charner_graph(model: Any) -> OnnxGraph:
     input_ids = graph.input("input_ids", INT64, ["batch", "units"])
     unit_words = graph.input("unit_words", INT64, ["batch", "units"])
     mask = graph.input("word_mask", BOOL, ["batch", "words"])
-    embedded = graph.op("Gather", _array(model.charner.embedding.weight), input_ids, axis=0)
-    is_unit = graph.op("Not", graph.op("Equal", input_ids, np.int64(model.config.pad_token_id)))
-    states, _ = bilstm(graph, embedded, _lengths(graph, is_unit), _layers(model.charner.reading))
+    body = model.charner
+    states, _ = _read_units(graph, input_ids, body.embedding, body.reading, model.config.pad_token_id)
     logits = _classified(graph, states, model.classifier)
     log_probabilities = graph.op("LogSoftmax", logits, axis=2)  # (batch, units, types)
 
@@ -150,10 +147,9 @@ def meta_lstm_graph(model: Any) -> OnnxGraph:
     word_ids = graph.input("word_ids", INT64, ["batch", "words"])
     read = model.meta_lstm
     mask = graph.op("GreaterOrEqual", word_ids, np.int64(0))
-    is_unit = graph.op("Not", graph.op("Equal", input_ids, np.int64(model.config.pad_token_id)))
-    embedded = graph.op("Gather", _array(read.characters.embedding.weight), input_ids, axis=0)
-    states, _ = bilstm(graph, embedded, _lengths(graph, is_unit), _layers(read.characters.reading))
-    characters = _projected(graph, _states_at_ends(graph, states, unit_words, mask), read.characters.projection)
+    spelling = read.characters
+    states, _ = _read_units(graph, input_ids, spelling.embedding, spelling.reading, model.config.pad_token_id)
+    characters = _projected(graph, _states_at_ends(graph, states, unit_words, mask), spelling.projection)
     lengths = _lengths(graph, mask)
     states, _ = bilstm(graph, _word_vectors(graph, read.words, word_ids), lengths, _layers(read.words.reading))
     words = _projected(graph, states, read.words.projection)
@@ -276,6 +272,15 @@ def _classified(graph: OnnxGraph, vectors: str, classifier: nn.Linear) -> str:
     return linear(graph, vectors, _array(classifier.weight), _array(classifier.bias))
 
 
+def _read_units(
+    graph: OnnxGraph, input_ids: str, embedding: nn.Embedding, reading: BiLSTM, padding: int
+) -> tuple[str, str]:
+    """States and last states, see [`bilstm`], of the units of words or of sentences."""
+    embedded = graph.op("Gather", _array(embedding.weight), input_ids, axis=0)
+    is_unit = graph.op("Not", graph.op("Equal", input_ids, np.int64(padding)))
+    return bilstm(graph, embedded, _lengths(graph, is_unit), _layers(reading))
+
+
 def _lengths(graph: OnnxGraph, mask: str) -> str:
     """Real steps of each sequence, int32 of shape `(batch,)`."""
     return graph.op("ReduceSum", graph.op("Cast", mask, to=INT32), [1], keepdims=0)
@@ -342,7 +347,7 @@ def _encoded_words(model: Any, num_layers: int) -> tuple[OnnxGraph, str, str]:
 def _projected(graph: OnnxGraph, vectors: str, projection: Any) -> str:
     """What a part of a Meta-LSTM hands on of its states."""
     _, layer, _ = projection
-    return graph.op("Elu", linear(graph, vectors, _array(layer.weight), _array(layer.bias)))
+    return graph.op("Elu", _classified(graph, vectors, layer))
 
 
 def _states_at_ends(graph: OnnxGraph, states: str, unit_words: str, mask: str) -> str:
