@@ -28,11 +28,11 @@ from hf_polyglot.inference.tagged_words import (
     is_one_input,
     passed_over_labels,
     read_input,
+    scheme_of_task,
     tagged_record,
 )
 from hf_polyglot.models.input_rows import check_words, distinct_words, piece_rows, sentence_rows, shortened, word_rows
 from hf_polyglot.models.known_words import KnownWords
-from hf_polyglot.models.label_scheme import WORD_CLASSES
 from hf_polyglot.models.languages import UNKNOWN_LANGUAGE_ID
 
 MODEL_FILE, TOKENIZER_FILE, SETTINGS_FILE, WORDS_FILE = "model.onnx", "tokenizer.json", "tagger.json", "words.json"
@@ -87,30 +87,6 @@ class ExportedTagger:
     languages: list[str] | None
     words: dict[str, Any] | None
     int8: bool
-
-    @property
-    def label_scheme(self) -> str:
-        """Scheme of the labels of the first task."""
-        return next(iter(self.labels))
-
-    def scheme_of(self, task: str | None) -> str:
-        """
-        Scheme of the labels of a task.
-
-        Args:
-            task (`str`, *optional*):
-                `"ner"`, `"upos"` or `"feats"`. Defaults to the first.
-
-        Raises:
-            ValueError: if the model has no such task.
-        """
-        schemes = {scheme if scheme in WORD_CLASSES else "ner": scheme for scheme in self.labels}
-        if task is not None and task not in schemes:
-            raise ValueError(
-                f"`task` is {task!r}; expected a task of the model, {' or '.join(schemes)}. Correct it, or leave it "
-                "out."
-            )
-        return self.label_scheme if task is None else schemes[task]
 
     def save(self, folder: str | Path) -> None:
         """
@@ -428,7 +404,7 @@ class OnnxTagger:
             task (`str`, *optional*):
                 Of several, the one that `tags` and `entities` are of. Defaults to the first.
         """
-        scheme = self.tagger.scheme_of(task)
+        scheme = scheme_of_task(self.tagger.labels, task)
         known = self.tagger.languages
         if language is not None and known is not None and language not in known:
             warnings.warn(

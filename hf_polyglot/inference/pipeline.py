@@ -8,10 +8,9 @@ from typing import Any
 from transformers import AutoModelForTokenClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from hf_polyglot.inference.tagged_words import entities_of, is_one_input, read_input, tagged_record
+from hf_polyglot.inference.tagged_words import entities_of, is_one_input, read_input, scheme_of_task, tagged_record
 from hf_polyglot.inference.tagging import check_tagger, read_texts, tag_words
 from hf_polyglot.models.label_scheme import labels_by_scheme
-from hf_polyglot.tasks import task_of
 
 TASK = "polyglot-token-classification"
 
@@ -82,25 +81,9 @@ class PolyglotTokenClassificationPipeline(Pipeline):
             task (`str`, *optional*):
                 Which of several tasks.
         """
-        settings = {"language": language, "second_best_for": second_best_for, "scheme": self._scheme_of(task)}
+        scheme = scheme_of_task(labels_by_scheme(self.model.config), task)
+        settings = {"language": language, "second_best_for": second_best_for, "scheme": scheme}
         return read_input(inputs, is_split_into_words) | settings
-
-    def _scheme_of(self, task: str | None) -> str:
-        """
-        Scheme of the labels of a task, by default the first.
-
-        Raises:
-            ValueError: if the model has no such task.
-        """
-        schemes = {task_of(scheme).name: scheme for scheme in labels_by_scheme(self.model.config)}
-        if task is None:
-            return next(iter(schemes.values()))
-        if task not in schemes:
-            raise ValueError(
-                f"`task` is {task!r}; expected a task of the model, {' or '.join(schemes)}. Correct it, or leave it "
-                "out."
-            )
-        return schemes[task]
 
     def _forward(self, model_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         check_tagger(self.model)

@@ -2,7 +2,7 @@
 Words of raw text, their tags, and the entities that these make, as all taggers give them; nothing here needs torch.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -212,6 +212,29 @@ def passed_over_labels(labels: Mapping[str, Sequence[str]], second_best_for: Seq
         "of them, of a model whose labels are classes of words: an entity's tag means nothing without those beside "
         "it. Leave it out, or correct it."
     )
+
+
+def scheme_of_task(schemes: Iterable[str], task: str | None) -> str:
+    """
+    Scheme of the labels of a task.
+
+    Args:
+        schemes (`Iterable[str]`):
+            Of the labels of each task of a model, the first task first.
+        task (`str`, *optional*):
+            `"ner"`, `"upos"` or `"feats"`. Defaults to the first.
+
+    Raises:
+        ValueError: if the model has no such task.
+    """
+    by_task = {scheme if scheme in WORD_CLASSES else "ner": scheme for scheme in schemes}
+    if task is None:
+        return next(iter(by_task.values()))
+    if task not in by_task:
+        raise ValueError(
+            f"`task` is {task!r}; expected a task of the model, {' or '.join(by_task)}. Correct it, or leave it out."
+        )
+    return by_task[task]
 
 
 def read_input(given: str | Sequence[str], is_split_into_words: bool = False) -> dict[str, Any]:
