@@ -69,7 +69,7 @@ SELECTION_RULES = ("source_dev", "target_dev", "last", "average")
 # Arguments that earlier versions did not have, and what those did: seeds of both can be joined.
 LATER_ARGUMENTS = {
     "task": "ner", "label_scheme": "IOB2", "use_crf": True, "adapter": "none", "lora_rank": 8, "lora_alpha": 16,
-    "lora_dropout": 0.0, "task_weights": [],
+    "lora_dropout": 0.0, "task_weights": [], "monolingual_min_sentences": 0,
 }  # fmt: skip
 
 # Keys of `data[language]` that are no splits.

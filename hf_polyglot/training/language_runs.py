@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -38,6 +39,13 @@ class MonolingualArguments:
         default=False,
         metadata={"help": "Train one model for each language, in a folder of its name, not one for all of them."},
     )
+    monolingual_min_sentences: int = field(
+        default=0,
+        metadata={
+            "help": "With monolingual: train each language on at least so many sentences, each counted whenever it "
+            "comes, in as many epochs as that takes; for a language of which num_train_epochs are only a few steps."
+        },
+    )
 
 
 def train_together_or_apart(
@@ -57,14 +65,27 @@ def train_together_or_apart(
             All of them.
 
     Raises:
-        ValueError: if languages are to be trained apart and others to be zero-shot.
+        ValueError: if languages are to be trained apart and others to be zero-shot, or if `monolingual_min_sentences` has
+            nothing to say.
     """
     if not arguments.monolingual:
+        if arguments.monolingual_min_sentences:
+            raise ValueError(
+                f"`monolingual_min_sentences` is {arguments.monolingual_min_sentences}, and `monolingual` is false; "
+                "expected it to be true. For one model of all languages, give `num_train_epochs`, and `alpha` to draw "
+                "small corpora more often."
+            )
         return train(corpora, training)
     if corpora.zero_shot_languages and not corpora.is_demo:
         raise ValueError(
             f"`zero_shot_corpora` names {', '.join(corpora.zero_shot_languages)}, and `monolingual` is true; expected "
             "one of the two. Leave `zero_shot_corpora` out: each model is tested on its own language."
+        )
+    if training.max_steps > 0 and arguments.monolingual_min_sentences:
+        raise ValueError(
+            f"`monolingual_min_sentences` is {arguments.monolingual_min_sentences}, which asks for more epochs, and "
+            f"`max_steps` is {training.max_steps}, which ends a run whatever its epochs; expected one of the two. "
+            "Leave one out."
         )
     return train_each_language(train, arguments, training, corpora)
 
@@ -97,6 +118,10 @@ def train_each_language(
         own_corpora = corpora.of_languages([language])
         own_training = copy.copy(training) if own_corpora.source_validation else training.without_dev_set()
         own_training.output_dir = str(folder / language)
+        # Continued runs have no such argument.
+        least = getattr(arguments, "monolingual_min_sentences", 0)
+        epochs = math.ceil(least / len(corpora.train[language]))
+        own_training.num_train_epochs = max(own_training.num_train_epochs, epochs)
         if training.push_to_hub:
             own_training.hub_model_id = f"{training.hub_model_id or folder.name}-{language}"
         training.print(f"\n{language}, {len(runs) + 1} of {len(corpora.train)}")

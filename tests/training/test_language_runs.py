@@ -7,7 +7,7 @@ import pytest
 
 from hf_polyglot.results import read_results, write_results
 from hf_polyglot.sentence_counts import SentenceCounts, read_sentence_counts, write_sentence_counts
-from hf_polyglot.training.language_runs import train_each_language, train_together_or_apart
+from hf_polyglot.training.language_runs import MonolingualArguments, train_each_language, train_together_or_apart
 from hf_polyglot.training.publishing import run_arguments
 from hf_polyglot.training.recipe_corpora import CorpusArguments, load_recipe_corpora
 
@@ -15,7 +15,7 @@ from .test_trainer import training_arguments
 
 
 @dataclass
-class Arguments(CorpusArguments):
+class Arguments(MonolingualArguments, CorpusArguments):
     monolingual: bool = True
     hidden_size: int = 3
     max_train_sentences: int | None = 2
@@ -92,6 +92,26 @@ def test_a_language_without_a_dev_set_is_trained_to_its_last_epoch(tmp_path):
     # The run of spa has ended, and is known again though its arguments were changed.
     assert selections == [None, "last", None]
     assert read_results(tmp_path / "spa")["arguments"]["selection"] == "last"
+
+
+def test_a_small_corpus_is_passed_over_more_often(tmp_path):
+    def train(corpora, training):
+        epochs[next(iter(corpora.train))] = training.num_train_epochs
+        return recipe(arguments, [])(corpora, training)
+
+    epochs = {}
+    arguments = Arguments(max_train_sentences=5, monolingual_min_sentences=21)
+    corpora = load_recipe_corpora(arguments).of_languages(["swa", "spa"])
+    corpora.train["spa"] = corpora.train["spa"].select(range(2))
+
+    train_together_or_apart(train, arguments, training_arguments(tmp_path, num_train_epochs=4.5), corpora)
+
+    assert epochs == {"swa": 5, "spa": 11}  # 25 and 22 sentences
+    with pytest.raises(ValueError, match="`monolingual_min_sentences` is 21, which asks for more epochs, and `max_s"):
+        train_together_or_apart(train, arguments, training_arguments(tmp_path, max_steps=4), corpora)
+    arguments.monolingual = False
+    with pytest.raises(ValueError, match="`monolingual_min_sentences` is 21, and `monolingual` is false; expected it"):
+        train_together_or_apart(train, arguments, training_arguments(tmp_path), corpora)
 
 
 def test_a_language_whose_run_has_ended_is_not_trained_again(corpora, tmp_path):
