@@ -123,7 +123,7 @@ def load_languages(arguments: ContinueArguments, results: dict[str, Any]) -> Rec
             f"`{arguments.model}` has a head for each of {', '.join(labels_by_scheme(config))}; expected a model of "
             "one task. Train one of all languages together that has this language too."
         )
-    corpora = load_recipe_corpora(arguments, scheme=config.label_scheme, known_labels=labels_of(config))
+    corpora = load_recipe_corpora(arguments, scheme=config.label_scheme, known_labels=labels_by_scheme(config))
     return with_known_descriptions(corpora.of_languages([*corpora.train] if chosen == ["all"] else chosen), results)
 
 
@@ -149,7 +149,7 @@ def elastic_weights_of(
     most = arguments.ewc_sentences
     read = CorpusArguments(**known | {"max_train_sentences": most, "max_test_sentences": 1})
     config: Any = AutoConfig.from_pretrained(arguments.model)
-    corpora = load_recipe_corpora(read, scheme=config.label_scheme, known_labels=labels_of(config))
+    corpora = load_recipe_corpora(read, scheme=config.label_scheme, known_labels=labels_by_scheme(config))
     model = load_to_continue(arguments.model, labels_of(config), list(corpora.train))
     sentences = [row for dataset in corpora.train.values() for row in dataset]
     fisher = diagonal_fisher(

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hf_polyglot.inference.tagged_words import segment_words
-from hf_polyglot.models.label_scheme import WORD_CLASSES, labels_of
-from hf_polyglot.tasks import task_of
+from hf_polyglot.models.label_scheme import labels_by_scheme
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.command_line import parse_recipe
 from hf_polyglot.training.distillation import DistillationTrainer
@@ -28,6 +27,7 @@ from hf_polyglot.training.distillation_run import (
     distillation_settings,
     distillation_training,
     joined_sentences,
+    take_tasks_of_teacher,
 )
 from hf_polyglot.training.publishing import results_summary, train_and_publish
 from hf_polyglot.training.recipe_corpora import CorpusArguments, load_recipe_corpora
@@ -46,10 +46,9 @@ def main(arguments: DistillArguments, training: PolyglotTrainingArguments) -> di
     if not arguments.teacher:
         raise ValueError("`teacher` is missing; expected the folder or Hub id of a trained tagger. Use --teacher.")
     teacher, teacher_tokenizer = load_teacher(arguments.teacher, arguments.label_scheme)
-    scheme = teacher.config.label_scheme
-    arguments.task = task_of(scheme).name
-    arguments.label_scheme = arguments.label_scheme if scheme in WORD_CLASSES else scheme
-    corpora = load_recipe_corpora(arguments, scheme=scheme, known_labels=labels_of(teacher.config))
+    taught = labels_by_scheme(teacher.config)
+    scheme = take_tasks_of_teacher(arguments, taught)
+    corpora = load_recipe_corpora(arguments, scheme=scheme, known_labels=taught)
     training.print(corpora.report)
     corpora.check_crf(arguments.use_crf)
     texts = read_text_files(arguments)
@@ -59,7 +58,7 @@ def main(arguments: DistillArguments, training: PolyglotTrainingArguments) -> di
     is_distilled = arguments.distillation_epochs > 0
 
     def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
-        model = student.new_model(corpora.labels, corpora.label_scheme)
+        model = student.new_model(corpora.labels, corpora.task_settings)
         options = {"processing_class": student.tokenizer, "eval_dataset": corpora.source_validation}
         if is_distilled:
             distillation = DistillationTrainer(

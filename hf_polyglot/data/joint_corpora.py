@@ -61,6 +61,7 @@ def load_joint_corpora(
     separator: str | None = None,
     token_column: int | str | None = None,
     source_scheme: str | None = None,
+    known_labels: Mapping[str, Sequence[str]] | None = None,
 ) -> JointCorpora:
     """
     Data sets of several languages with the tags of several tasks, of each language those that it has.
@@ -84,6 +85,8 @@ def load_joint_corpora(
             Column of the words, as for [`load_corpora`].
         source_scheme (`str`, *optional*):
             Tag scheme of the sources' entities; found if not given.
+        known_labels (`Mapping[str, Sequence[str]]`, *optional*):
+            Labels of a model that there is, by column: they come first.
 
     Raises:
         ValueError: if no source has one of the tasks, if a source has none of them, or if its sentences differ from
@@ -107,7 +110,12 @@ def load_joint_corpora(
             )
         of_entities: dict[str, Any] = {"type_map": type_map, "scheme": scheme, "source_scheme": source_scheme}
         loaded[task] = load_corpora(
-            having, task=task, may_lack_tags=True, **columns, **(of_entities if task == "ner_tags" else {})
+            having,
+            task=task,
+            may_lack_tags=True,
+            known_labels=(known_labels or {}).get(task, ()),
+            **columns,
+            **(of_entities if task == "ner_tags" else {}),
         )
     reports = {task: of_task.report for task, of_task in loaded.items()}
     notes = list(dict.fromkeys(note for report in reports.values() for note in report.notes))

@@ -150,7 +150,7 @@ class CRFTagger:
         """
         loss = None
         if labels is not None and further_logits is None:
-            total = self._total_loss(self._crf_of_task(None), emissions, labels, mask, language_ids)
+            total = self._total_loss(self.crf_of_task(None), emissions, labels, mask, language_ids)
             loss = total / (mask.sum() if num_items_in_batch is None else num_items_in_batch)
         elif labels is not None:
             total = self._total_of_tasks((emissions, *further_logits), labels, language_ids)  # type: ignore[misc]
@@ -190,7 +190,7 @@ class CRFTagger:
         weights = config.loss_weights or {}
         total = emissions[0].new_zeros(())
         for scheme, of_task, own_labels in zip(schemes, emissions, labels.unbind(2), strict=True):
-            crf = self._crf_of_task(scheme)
+            crf = self.crf_of_task(scheme)
             own_languages, mask = language_ids, own_labels != PADDING_LABEL  # (batch, words)
             if crf is not None:
                 # Sentences without this task: a CRF has nothing to say of no word.
@@ -202,16 +202,28 @@ class CRFTagger:
             total = total + weights.get(scheme, 1.0) * self._total_loss(crf, of_task, own_labels, mask, own_languages)
         return total
 
-    def _crf_of_task(self, scheme: str | None) -> LinearChainCRF | None:
-        """The CRF of a task, by default the first; None if the model has none."""
+    def crf_of_task(self, scheme: str | None) -> LinearChainCRF | None:
+        """
+        The CRF of a task; None if the model has none.
+
+        Args:
+            scheme (`str`, *optional*):
+                Which task, as for `decode`. None is the first.
+        """
         if not self._has_crf:
             return None
         is_first = scheme in (None, self.config.label_scheme)  # type: ignore[attr-defined]
         return self.crf if is_first else self.further_heads[scheme].crf  # type: ignore[attr-defined]
 
-    def _logits_of_task(self, outputs: CRFTaggerOutput, scheme: str | None) -> Tensor:
+    def logits_of_task(self, outputs: CRFTaggerOutput, scheme: str | None) -> Tensor:
         """
-        Emission scores of a task, by default the first.
+        Emission scores of a task, `(batch, words, labels)`.
+
+        Args:
+            outputs ([`CRFTaggerOutput`]):
+                Of `forward`.
+            scheme (`str`, *optional*):
+                Which task, as for `decode`. None is the first.
 
         Raises:
             ValueError: if the model has no such task.
@@ -234,7 +246,7 @@ class CRFTagger:
             scheme (`str`, *optional*):
                 Which task, of several: `label_scheme` or a name in `further_labels`. Defaults to the first.
         """
-        logits, crf = self._logits_of_task(outputs, scheme), self._crf_of_task(scheme)
+        logits, crf = self.logits_of_task(outputs, scheme), self.crf_of_task(scheme)
         if crf is None:
             return logits.argmax(2).masked_fill(~mask, PADDING_LABEL)
         return crf.decode(logits, mask, outputs.language_ids)
@@ -251,12 +263,14 @@ class CRFTagger:
             scheme (`str`, *optional*):
                 Which task, of several. Defaults to the first.
         """
-        logits, crf = self._logits_of_task(outputs, scheme), self._crf_of_task(scheme)
+        logits, crf = self.logits_of_task(outputs, scheme), self.crf_of_task(scheme)
         if crf is None:
             return logits.float().softmax(2).masked_fill(~mask[:, :, None], 0.0)
         return crf.marginals(logits, mask, outputs.language_ids)
 
-    def label_log_probabilities(self, outputs: CRFTaggerOutput, mask: Tensor, temperature: float = 1.0) -> Tensor:
+    def label_log_probabilities(
+        self, outputs: CRFTaggerOutput, mask: Tensor, temperature: float = 1.0, scheme: str | None = None
+    ) -> Tensor:
         """
         Log of the posterior probability of each label at each word, `(batch, words, labels)`, to be differentiated.
 
@@ -267,10 +281,13 @@ class CRFTagger:
                 True on real words; what stands on padding is not defined.
             temperature (`float`, *optional*, defaults to 1.0):
                 What all scores are divided by.
+            scheme (`str`, *optional*):
+                Which task, of several. Defaults to the first.
         """
-        if not self._has_crf:
-            return (outputs.logits.float() / temperature).log_softmax(2)
-        return self.crf.log_marginals(outputs.logits, mask, outputs.language_ids, temperature)
+        logits, crf = self.logits_of_task(outputs, scheme), self.crf_of_task(scheme)
+        if crf is None:
+            return (logits.float() / temperature).log_softmax(2)
+        return crf.log_marginals(logits, mask, outputs.language_ids, temperature)
 
     def add_languages(self, languages: Sequence[str]) -> None:
         """

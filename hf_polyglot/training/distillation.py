@@ -30,13 +30,15 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hf_polyglot.data.collators import collator_for, word_counts
 from hf_polyglot.models.crf import FORBIDDEN
-from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_by_scheme, labels_of
+from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_by_scheme
 from hf_polyglot.models.piece_encoder import vectors_at
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.teacher import (
     check_sequence_nbest,
     labels_of_mask,
+    log_probabilities_of_task,
     mask_of_lengths,
+    scores_and_crf,
     teacher_digest,
     teacher_targets,
 )
@@ -53,6 +55,8 @@ POSITIONS = ("words", "pieces")
 PROJECTIONS = "distillation_projections"
 PROJECTIONS_FILE = f"{PROJECTIONS}.safetensors"
 ROW = "row"
+# What is kept of a teacher's outputs for each task, as `target_ids.upos`: the type on the disk, and that in a batch.
+TARGET_TYPES = {"target_ids": (np.uint16, np.int64), "target_probabilities": (np.float16, np.float32)}
 # Pieces, words or bytes that the teacher reads at once, with their padding.
 UNITS_AT_ONCE = 4096
 
@@ -240,10 +244,14 @@ class DistillationCollator:
             of_teacher = counts_of_positions(batch["teacher"], sentences, self.settings)
         else:
             rows = {name: [array[row[ROW]] for row in examples] for name, array in self.kept.items()}
-            of_teacher = [len(ids) for ids in rows["target_ids"]]
-            for name, dtype in (("target_ids", np.int64), ("target_probabilities", np.float32)):
-                tensors = [torch.from_numpy(array.astype(dtype)) for array in rows[name]]
-                batch[name] = nn.utils.rnn.pad_sequence(tensors, batch_first=True)
+            batch["targets"] = {}
+            for name, arrays in rows.items():
+                kind, scheme = name.split(".")
+                tensors = [torch.from_numpy(array.astype(TARGET_TYPES[kind][1])) for array in arrays]
+                of_task = batch["targets"].setdefault(scheme, {})
+                of_task[kind] = nn.utils.rnn.pad_sequence(tensors, batch_first=True)
+                if kind == "target_ids":  # every task has as many
+                    of_teacher = [len(ids) for ids in arrays]
         for sentence, own, other in zip(sentences, counts, of_teacher, strict=True):
             if own != other:
                 raise ValueError(
@@ -290,7 +298,12 @@ def counts_of_positions(
 
 
 def keep_teacher_outputs(
-    teacher: nn.Module, tokenizer, dataset: Dataset, settings: DistillationSettings, device: torch.device
+    teacher: nn.Module,
+    tokenizer,
+    dataset: Dataset,
+    settings: DistillationSettings,
+    device: torch.device,
+    schemes: Sequence[str] | None = None,
 ) -> dict[str, SentenceRows]:
     """
     What a teacher says of sentences, found where it was kept before, or asked for and kept: 16 bits a number.
@@ -306,9 +319,16 @@ def keep_teacher_outputs(
             What is asked.
         device (`torch.device`):
             Where the teacher is to compute.
+        schemes (`Sequence[str]`, *optional*):
+            Of which of the teacher's tasks. Defaults to all.
+
+    Returns:
+        `target_ids` and `target_probabilities` of each task, as `target_ids.upos`.
     """
     config: Any = teacher.config
+    schemes = list(labels_by_scheme(config)) if schemes is None else list(schemes)
     of_sentences = {
+        "schemes": schemes,
         "temperature": settings.temperature,
         "positions": settings.positions,
         "num_kept": settings.num_kept,
@@ -318,7 +338,7 @@ def keep_teacher_outputs(
     }
     folder = outputs_folder(teacher_digest(teacher, tokenizer), dataset["tokens"], of_sentences)
     if read_outputs(folder) is None:
-        asked = _asked(teacher.to(device), collator_for(teacher, tokenizer), dataset, settings)
+        asked = _asked(teacher.to(device), collator_for(teacher, tokenizer), dataset, settings, schemes)
         write_outputs(folder, len(dataset), asked)
     kept = read_outputs(folder)
     assert kept is not None
@@ -326,7 +346,7 @@ def keep_teacher_outputs(
 
 
 def _asked(
-    teacher: nn.Module, collator: Any, dataset: Dataset, settings: DistillationSettings
+    teacher: nn.Module, collator: Any, dataset: Dataset, settings: DistillationSettings, schemes: Sequence[str]
 ) -> Iterator[tuple[list[int], dict[str, list[np.ndarray]]]]:
     """Numbers of sentences and what the teacher says of them, batch by batch."""
     collate = at_positions(collator, settings)
@@ -339,32 +359,36 @@ def _asked(
         mask = mask_of_lengths(counts).to(device)
         with torch.no_grad():
             outputs = teacher(**{name: tensor.to(device) for name, tensor in batch.items()})
-        targets = _targets(teacher, outputs, mask, settings)
-        of_paths = settings.sequence_nbest > 0
+        # The probabilities of paths are one row for a sentence, and cut to no more.
         yield (
             numbers,
             {
-                "target_ids": [
-                    ids[:count].cpu().numpy().astype(np.uint16)
-                    for ids, count in zip(targets["target_ids"], counts, strict=True)
-                ],
-                "target_probabilities": [
-                    kept[: 1 if of_paths else count].cpu().numpy().astype(np.float16)
-                    for kept, count in zip(targets["target_probabilities"], counts, strict=True)
-                ],
+                f"{kind}.{scheme}": [
+                    rows[:count].cpu().numpy().astype(TARGET_TYPES[kind][0])
+                    for rows, count in zip(targets, counts, strict=True)
+                ]
+                for scheme, of_task in _targets(teacher, outputs, mask, settings, schemes).items()
+                for kind, targets in of_task.items()
             },
         )
 
 
-def _targets(teacher: nn.Module, outputs: Any, mask: Tensor, settings: DistillationSettings) -> dict[str, Tensor]:
-    return teacher_targets(
-        teacher,
-        outputs,
-        mask,
-        temperature=settings.temperature,
-        num_kept=settings.num_kept,
-        sequence_nbest=settings.sequence_nbest,
-    )
+def _targets(
+    teacher: nn.Module, outputs: Any, mask: Tensor, settings: DistillationSettings, schemes: Iterable[str]
+) -> dict[str, dict[str, Tensor]]:
+    """[`teacher_targets`] of each of these tasks."""
+    return {
+        scheme: teacher_targets(
+            teacher,
+            outputs,
+            mask,
+            scheme=scheme,
+            temperature=settings.temperature,
+            num_kept=settings.num_kept,
+            sequence_nbest=settings.sequence_nbest,
+        )
+        for scheme in schemes
+    }
 
 
 def mean_of_update(trainer: Trainer, total: Tensor, mask: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
@@ -397,6 +421,9 @@ class DistillationTrainer(PolyglotTrainer):
     that a student equal to its teacher has no gradient, which the softmax of its emission scores would not give. With
     `sequence_nbest`, see [`path_cross_entropy`]; then the gradient is zero only if all paths are among the best.
 
+    A student of several tasks learns all of them from a teacher that has these, and maybe others: the losses of the
+    tasks, each times its weight in `loss_weights` of the student's configuration, are averaged.
+
     Args:
         model (`PreTrainedModel`):
             The student, a tagger of this package. It knows all labels of the teacher, and maybe others.
@@ -419,7 +446,8 @@ class DistillationTrainer(PolyglotTrainer):
             Further arguments of [`PolyglotTrainer`].
 
     Raises:
-        ValueError: if the student lacks a label of its teacher, or if the two cannot be compared as `settings` says.
+        ValueError: if the student lacks a label of its teacher or has a task of which that knows nothing, or if the
+            two cannot be compared as `settings` says.
     """
 
     train_dataset: Any
@@ -453,12 +481,17 @@ class DistillationTrainer(PolyglotTrainer):
             train_dataset=_unlabelled(train_dataset),
             **options,
         )
-        known = labels_of(model.config)
-        self.label_ids = torch.tensor([known.index(label) for label in labels_of(teacher.config)], device=args.device)
+        of_teacher = labels_by_scheme(teacher.config)
+        self.label_ids = {
+            scheme: torch.tensor([known.index(label) for label in of_teacher[scheme]], device=args.device)
+            for scheme, known in labels_by_scheme(model.config).items()
+        }
         kept = None
         if keep_outputs and not settings.matches_inside and self.train_dataset is not None:
             with args.main_process_first(desc="what the teacher says"):
-                kept = keep_teacher_outputs(teacher, teacher_tokenizer, self.train_dataset, settings, args.device)
+                kept = keep_teacher_outputs(
+                    teacher, teacher_tokenizer, self.train_dataset, settings, args.device, list(self.label_ids)
+                )
         if self.train_dataset is not None:
             self.train_dataset = self.train_dataset.add_column(ROW, range(len(self.train_dataset)))
         self.data_collator = DistillationCollator(
@@ -495,7 +528,7 @@ class DistillationTrainer(PolyglotTrainer):
         inputs = dict(inputs)
         mask = inputs.pop("labels") != PADDING_LABEL
         of_teacher = inputs.pop("teacher", None)
-        targets = {name: inputs.pop(name) for name in ("target_ids", "target_probabilities") if name in inputs}
+        targets = inputs.pop("targets", None)
         asked = {
             "output_hidden_states": self.settings.hidden_weight > 0,
             "output_attentions": self.settings.attention_weight > 0,
@@ -505,9 +538,14 @@ class DistillationTrainer(PolyglotTrainer):
         if of_teacher is not None:
             with torch.no_grad():
                 said = self.teacher(**of_teacher, **asked)
-            targets = _targets(self.teacher, said, mask, self.settings)
+            targets = _targets(self.teacher, said, mask, self.settings, self.label_ids)
         student = self.accelerator.unwrap_model(model)
-        total = self._label_loss(student, outputs, targets, mask)
+        weights = getattr(student.config, "loss_weights", None) or {}
+        of_tasks = [
+            weights.get(scheme, 1.0) * self._label_loss(student, outputs, targets[scheme], mask, scheme)
+            for scheme in self.label_ids
+        ]
+        total = torch.stack(of_tasks).mean()
         if self.settings.hidden_weight > 0:
             positions = inputs["word_positions"], of_teacher["word_positions"]
             total = total + self.settings.hidden_weight * self._hidden_loss(student, outputs, said, positions, mask)
@@ -516,16 +554,19 @@ class DistillationTrainer(PolyglotTrainer):
         loss = mean_of_update(self, total, mask, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
-    def _label_loss(self, student, outputs, targets: Mapping[str, Tensor], mask: Tensor) -> Tensor:
-        ids, probabilities = self.label_ids[targets["target_ids"]], targets["target_probabilities"]
+    def _label_loss(self, student, outputs, targets: Mapping[str, Tensor], mask: Tensor, scheme: str) -> Tensor:
+        """Cross-entropy of one task, summed over positions or paths."""
+        label_ids = self.label_ids[scheme]
+        ids, probabilities = label_ids[targets["target_ids"]], targets["target_probabilities"]
         temperature = self.settings.temperature
         if self.settings.sequence_nbest:
+            emissions, crf = scores_and_crf(student, outputs, scheme)
             return path_cross_entropy(
-                student.crf, outputs.logits, ids, probabilities[:, 0], mask, outputs.language_ids, temperature
+                crf, emissions, ids, probabilities[:, 0], mask, outputs.language_ids, temperature
             )
-        log_probabilities = student.label_log_probabilities(outputs, mask, temperature)
+        log_probabilities = log_probabilities_of_task(student, outputs, mask, temperature, scheme)
         is_possible = log_probabilities.detach() > FORBIDDEN / 2 / temperature
-        is_known = torch.zeros_like(is_possible[0, 0]).index_fill(0, self.label_ids, True)
+        is_known = torch.zeros_like(is_possible[0, 0]).index_fill(0, label_ids, True)
         distribution = target_distribution(ids, probabilities, is_possible & is_known)
         return soft_cross_entropy(log_probabilities, distribution, mask)
 
@@ -685,21 +726,22 @@ def _check_pair(student: Any, teacher: Any, settings: DistillationSettings) -> N
     Raises:
         ValueError: if it cannot.
     """
-    missing = [label for label in labels_of(teacher.config) if label not in labels_of(student.config)]
-    if missing:
-        raise ValueError(
-            f"The student lacks the labels {', '.join(missing[:10])} of its teacher; expected all of them. Make it "
-            "with the teacher's labels, to which others may be added."
-        )
+    of_teacher = labels_by_scheme(teacher.config)
+    for scheme, labels in labels_by_scheme(student.config).items():
+        if scheme not in of_teacher:
+            raise ValueError(
+                f"The student has the task {scheme}, and its teacher {', '.join(of_teacher)}; expected tasks of the "
+                "teacher only, for the others would learn nothing. Leave it out, or take another teacher."
+            )
+        if missing := [label for label in of_teacher[scheme] if label not in labels]:
+            raise ValueError(
+                f"The student lacks the labels {', '.join(missing[:10])} of its teacher; expected all of them. Make "
+                "it with the teacher's labels, to which others may be added."
+            )
     if hasattr(student, "train_part"):
         raise ValueError(
             f"The student is a {type(student).__name__}, whose parts learn from losses of their own; expected a model "
             "that learns as a whole, such as a byte-CRF or an encoder-CRF. It can be a teacher."
-        )
-    if getattr(student.config, "further_labels", None):
-        raise ValueError(
-            f"The student has a head for each of the tasks {', '.join(labels_by_scheme(student.config))}; expected a "
-            "model of one task, for the others would learn nothing. Make a student for each."
         )
     both = (student, teacher)
     if settings.sequence_nbest:

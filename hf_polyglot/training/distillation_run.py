@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from datasets import Dataset, concatenate_datasets
 from safetensors.torch import load_file
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from hf_polyglot.models.label_scheme import WORD_CLASSES
+from hf_polyglot.tasks import TASKS, task_of
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.command_line import write_json
 from hf_polyglot.training.distillation import (
@@ -20,6 +22,7 @@ from hf_polyglot.training.distillation import (
     DistillationTrainer,
     remove_projections,
 )
+from hf_polyglot.training.recipe_corpora import CorpusArguments
 from hf_polyglot.training.students import Student, shares_pieces
 
 DISTILLED = "distilled"
@@ -183,6 +186,37 @@ def _check_same_distillation(trainer: DistillationTrainer, is_resumed: bool) -> 
             )
     elif trainer.is_world_process_zero():
         write_json(str(note), taught)
+
+
+def take_tasks_of_teacher(arguments: CorpusArguments, taught: Mapping[str, Sequence[str]]) -> str:
+    """
+    Let a command line name the tasks that the student learns, all of its teacher's by default, and their scheme.
+
+    Args:
+        arguments ([`CorpusArguments`]):
+            From the command line; `task` and `label_scheme` are set.
+        taught (`Mapping[str, Sequence[str]]`):
+            Labels of the teacher's tasks, by scheme.
+
+    Returns:
+        `str`: the scheme of the first of the tasks.
+
+    Raises:
+        ValueError: if one is asked for that the teacher has not learned.
+    """
+    schemes = {task_of(scheme): scheme for scheme in taught}
+    if arguments.tasks == [TASKS["ner"]]:  # the default, which says nothing
+        arguments.task = " ".join(task.name for task in schemes)
+    if unknown := [task.name for task in arguments.tasks if task not in schemes]:
+        raise ValueError(
+            f"`task` is {arguments.task!r}, and the teacher was trained for "
+            f"{', '.join(task.name for task in schemes)}; expected tasks of the teacher, which knows nothing of "
+            f"{', '.join(unknown)}. Leave `task` out for all of them, or take another teacher."
+        )
+    first = schemes[arguments.tasks[0]]
+    if first not in WORD_CLASSES:
+        arguments.label_scheme = first
+    return first
 
 
 def joined_sentences(*given: Mapping[str, Dataset]) -> dict[str, Dataset]:

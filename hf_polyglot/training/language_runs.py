@@ -65,8 +65,8 @@ def train_together_or_apart(
             All of them.
 
     Raises:
-        ValueError: if languages are to be trained apart and others to be zero-shot, or if `monolingual_min_sentences` has
-            nothing to say.
+        ValueError: if languages are to be trained apart and others to be zero-shot, or if `monolingual_min_sentences`
+            has nothing to say.
     """
     if not arguments.monolingual:
         if arguments.monolingual_min_sentences:

@@ -387,7 +387,7 @@ class RecipeCorpora:
 
 
 def load_recipe_corpora(
-    arguments: CorpusArguments, scheme: str | None = None, known_labels: Sequence[str] = ()
+    arguments: CorpusArguments, scheme: str | None = None, known_labels: Mapping[str, Sequence[str]] | None = None
 ) -> RecipeCorpora:
     """
     The corpora that a command line names.
@@ -397,8 +397,8 @@ def load_recipe_corpora(
             From the command line.
         scheme (`str`, *optional*):
             Scheme of the labels, of a model that there is. Defaults to `label_scheme` for entities.
-        known_labels (`Sequence[str]`, *optional*):
-            Labels that come first, see [`load_corpora`].
+        known_labels (`Mapping[str, Sequence[str]]`, *optional*):
+            Labels that come first, see [`load_corpora`], of each task by its scheme.
 
     Raises:
         ValueError: if a language is both trained on and zero-shot, if a corpus lacks a split that is needed, if the
@@ -442,7 +442,7 @@ def load_recipe_corpora(
             f"Trained on and zero-shot at once: {', '.join(twice)}. A zero-shot language is tested on only."
         )
 
-    loaded, labels = _loaded(arguments, training | zero_shot, scheme, known_labels)
+    loaded, labels = _loaded(arguments, training | zero_shot, scheme, known_labels or {})
     for language in training | zero_shot:
         needed = ("train", "test") if language in training else ("test",)
         missing = [split for split in needed if split not in loaded.corpora[language]]
@@ -537,7 +537,7 @@ def load_gold_corpora(
 
 
 def _loaded(
-    arguments: CorpusArguments, sources: Mapping[str, str], scheme: str, known_labels: Sequence[str]
+    arguments: CorpusArguments, sources: Mapping[str, str], scheme: str, known_labels: Mapping[str, Sequence[str]]
 ) -> tuple[LoadedCorpora | JointCorpora, dict[str, list[str]]]:
     """
     The corpora of one task or of several, and the labels of each by its column.
@@ -555,7 +555,8 @@ def _loaded(
     }
     if len(columns) == 1:
         tag_column = _column(arguments.tag_column)
-        one = load_corpora(sources, task=columns[0], tag_column=tag_column, known_labels=known_labels, **settings)
+        known = known_labels.get(scheme, ())
+        one = load_corpora(sources, task=columns[0], tag_column=tag_column, known_labels=known, **settings)
         return one, {columns[0]: one.report.labels}
     for name, value in (("tag_column", arguments.tag_column), ("type_map", arguments.type_map)):
         if value and (name == "tag_column" or "ner_tags" not in columns):
@@ -563,7 +564,8 @@ def _loaded(
                 f"`{name}` is {value!r}, and `task` is {arguments.task!r}; expected none with these tasks. Leave it "
                 "out."
             )
-    several = load_joint_corpora(sources, columns, **settings)
+    known_by_column = {task_of(name).label_column: labels for name, labels in known_labels.items()}
+    several = load_joint_corpora(sources, columns, known_labels=known_by_column, **settings)
     return several, several.labels
 
 

@@ -1,6 +1,6 @@
 """The student of a distillation: which model a command line asks for, and how it is made from its teacher."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,18 +58,18 @@ class Student:
     tokenizer: Any
     encoder: str | None
 
-    def new_model(self, labels: Sequence[str], label_scheme: str) -> PreTrainedModel:
+    def new_model(self, labels: Sequence[str], task_settings: Mapping[str, Any]) -> PreTrainedModel:
         """
         An untrained student, but for its encoder if that was trained.
 
         Args:
             labels (`Sequence[str]`):
                 Tags, in the order of their ids.
-            label_scheme (`str`):
-                Their scheme.
+            task_settings (`Mapping[str, Any]`):
+                Fields of its configuration: their scheme, and the labels of further tasks, if there are any.
         """
         settings: dict[str, Any] = {
-            "label_scheme": label_scheme,
+            **task_settings,
             "use_crf": self.arguments.use_crf,
             "word_dropout": self.arguments.word_dropout,
         }

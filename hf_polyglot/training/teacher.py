@@ -21,7 +21,7 @@ from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokeni
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from hf_polyglot.model_files import checked_model_name
-from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_by_scheme
+from hf_polyglot.models.label_scheme import PADDING_LABEL
 from hf_polyglot.models.piece_encoder import max_pieces_of, vectors_at
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
 from hf_polyglot.training.adapters import refuse_adapter
@@ -121,12 +121,6 @@ def load_teacher(name: str, label_scheme: str) -> tuple[Any, Any]:
             f"`teacher` is {name}, which writes spans and has no distribution of labels for a word; expected a "
             "tagger of words, such as a byte-CRF. Take another one."
         )
-    if getattr(model.config, "further_labels", None):
-        tasks = ", ".join(labels_by_scheme(model.config))
-        raise ValueError(
-            f"`teacher` is {name}, which has a head for each of the tasks {tasks}; expected a model of one task. "
-            "Train a teacher for each, and distil them apart."
-        )
     load = load_piece_tokenizer if form in ("pieces", None) else AutoTokenizer.from_pretrained
     tokenizer: Any = load(name)
     return (StockTagger(model, tokenizer, label_scheme).eval() if form is None else model), tokenizer
@@ -163,12 +157,67 @@ def check_sequence_nbest(model: nn.Module, role: str) -> None:
         )
 
 
+def scores_and_crf(model: Any, outputs: Any, scheme: str) -> tuple[Tensor, Any]:
+    """
+    Scores of the labels of a task, `(batch, positions, labels)`, and its CRF, None if it has none.
+
+    Args:
+        model (`nn.Module`):
+            Any tagger.
+        outputs (`TokenClassifierOutput`):
+            Its output.
+        scheme (`str`):
+            Of the task, one of those that the model has.
+    """
+    if has_several_tasks(model):
+        return model.logits_of_task(outputs, scheme), model.crf_of_task(scheme)
+    return outputs.logits, getattr(model, "crf", None)
+
+
+def log_probabilities_of_task(model: Any, outputs: Any, mask: Tensor, temperature: float, scheme: str) -> Tensor:
+    """
+    Log-probability of each label of a task at each position, `(batch, positions, labels)`.
+
+    Args:
+        model (`nn.Module`):
+            Any tagger.
+        outputs (`TokenClassifierOutput`):
+            Its output.
+        mask (`BoolTensor` of shape `(batch, positions)`):
+            True on real positions.
+        temperature (`float`):
+            What scores are divided by.
+        scheme (`str`):
+            Of the task, one of those that the model has.
+    """
+    which = {"scheme": scheme} if has_several_tasks(model) else {}
+    return model.label_log_probabilities(outputs, mask, temperature, **which)
+
+
+def has_several_tasks(model: nn.Module) -> bool:
+    """
+    Whether a tagger has a head for each of several tasks.
+
+    Args:
+        model (`nn.Module`):
+            Any tagger.
+    """
+    return bool(getattr(model.config, "further_labels", None))
+
+
 @torch.no_grad()
 def teacher_targets(
-    teacher: Any, outputs: Any, mask: Tensor, *, temperature: float, num_kept: int | None, sequence_nbest: int
+    teacher: Any,
+    outputs: Any,
+    mask: Tensor,
+    *,
+    scheme: str,
+    temperature: float,
+    num_kept: int | None,
+    sequence_nbest: int,
 ) -> dict[str, Tensor]:
     """
-    What the student is to say: labels and their probabilities, or paths and theirs.
+    What the student is to say of a task: labels and their probabilities, or paths and theirs.
 
     Args:
         teacher (`nn.Module`):
@@ -177,6 +226,8 @@ def teacher_targets(
             Its output.
         mask (`BoolTensor` of shape `(batch, positions)`):
             True on real positions.
+        scheme (`str`):
+            Of the task.
         temperature (`float`):
             What scores are divided by.
         num_kept (`int`, *optional*):
@@ -189,13 +240,14 @@ def teacher_targets(
         `(batch, 1, kept)`, which sum to one.
     """
     if sequence_nbest:
-        paths, scores = teacher.crf.n_best(outputs.logits, mask, sequence_nbest, outputs.language_ids)
+        emissions, crf = scores_and_crf(teacher, outputs, scheme)
+        paths, scores = crf.n_best(emissions, mask, sequence_nbest, outputs.language_ids)
         # (batch, kept, positions), (batch, kept)
         return {
             "target_ids": paths.mT.clamp(min=0),
             "target_probabilities": (scores / temperature).softmax(1)[:, None],
         }
-    probabilities = teacher.label_log_probabilities(outputs, mask, temperature).exp()
+    probabilities = log_probabilities_of_task(teacher, outputs, mask, temperature, scheme).exp()
     kept, ids = probabilities.topk(min(num_kept or probabilities.shape[2], probabilities.shape[2]), 2)
     return {"target_ids": ids, "target_probabilities": kept}
 

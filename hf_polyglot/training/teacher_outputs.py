@@ -15,7 +15,7 @@ from typing import Any
 import datasets
 import numpy as np
 
-FORMAT = 1
+FORMAT = 2
 DESCRIPTION = "arrays.json"
 
 

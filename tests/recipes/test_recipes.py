@@ -1028,6 +1028,30 @@ def test_either_phase_of_a_distillation_can_be_left_out(linear_teacher, tmp_path
 
 
 @pytest.mark.slow
+def test_a_teacher_of_several_tasks_teaches_all_of_them_or_some(tmp_path):
+    folder = tmp_path / "treebanks"
+    folder.mkdir()
+    given = ["--corpora", write_treebanks(folder, ("aa_one", "bb_two")) / "*"]
+    teacher = tmp_path / "teacher"
+    run("encoder_crf.py", "--encoder", "tiny", "--task", "feats", "upos", "--num_concatenated_layers", 1,
+        "--num_hidden_layers", 0, "--use_crf", "false", *given, *TRAINING, "--output_dir", teacher)  # fmt: skip
+    distill = ["distill.py", "--teacher", teacher, *given, *STUDENT[2:]]
+
+    output = run(*distill, "--output_dir", tmp_path / "both")
+    run(*distill, "--task", "feats", "--output_dir", tmp_path / "feats")
+
+    assert ", at pieces" in output
+    results = read_results(tmp_path / "both")
+    assert results["arguments"]["task"] == "upos feats" and results["regime"] == "distilled"
+    assert set(results["scores"]["test"]["aa_one"]) == {"upos_accuracy", "feats_accuracy", "task_mean"}
+    assert read_results(tmp_path / "feats")["arguments"]["task"] == "feats"
+    configs = [json.loads((folder / "config.json").read_text()) for folder in (teacher, tmp_path / "feats")]
+    assert configs[0]["further_labels"]["feats"] == list(configs[1]["id2label"].values())
+    with pytest.raises(AssertionError, match=r"`task` is 'ner upos', and the teacher was trained for upos, feats; "):
+        run(*distill, "--task", "upos", "ner", "--output_dir", tmp_path / "none")
+
+
+@pytest.mark.slow
 def test_an_encoder_without_a_head_is_distilled_to_one_that_recipes_take(tmp_path):
     text, folder = tmp_path / "swa.txt", tmp_path / "mini"
     text.write_text("Amina lives in Kano.\nBako alifika Lagos!\n" * 100)

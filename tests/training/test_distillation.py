@@ -20,7 +20,7 @@ from hf_polyglot.training.distillation import (
 from hf_polyglot.training.teacher import StockTagger, load_teacher, teacher_digest, teacher_targets
 from hf_polyglot.training.teacher_outputs import read_outputs, write_outputs
 from tests.fresh_process import run_program
-from tests.models.joint_models import JOINT_MODELS
+from tests.models.joint_models import FURTHER_LABELS, JOINT_MODELS
 from tests.models.tiny_models import (
     LABELS,
     TINY_MODELS,
@@ -34,6 +34,7 @@ from tests.models.tiny_models import (
     tiny_meta_lstm,
     tiny_slicer,
 )
+from tests.training.test_joint_training import STILL
 from tests.training.test_trainer import CORPORA, SHOWS_SCALE, no_dropout, training_arguments
 
 UNLABELLED = {language: dataset.remove_columns("ner_tags") for language, dataset in CORPORA.items()}
@@ -69,10 +70,27 @@ def distillation_of(student, teacher, folder, keep_outputs=False, train=UNLABELL
 STUDENTS = {name: make_model for name, make_model in TINY_MODELS.items() if not name.startswith("meta_lstm")}
 
 
-@pytest.mark.parametrize("make_student", [TINY_MODELS["meta_lstm"], JOINT_MODELS["byte_crf"]])
-def test_a_student_of_which_a_part_would_learn_nothing_is_refused(make_student, tmp_path):
-    with pytest.raises(ValueError, match=r"whose parts learn from losses of their|has a head for each of the tasks"):
-        distillation_of(perturbed(make_student), perturbed(tiny_byte_crf), tmp_path)
+def perturbed_joint(name, seed=1, **settings):
+    """The same of a model of three tasks."""
+    return perturbed(lambda **given: JOINT_MODELS[name](**STILL[name] | settings), seed)
+
+
+def perturbed_upos(seed=1):
+    """A tagger of the second of these tasks, which knows one more label."""
+    labels = ["X", *FURTHER_LABELS["upos"]]
+    return perturbed(tiny_linear_tagger, seed, label_scheme="upos", **label_settings(labels))
+
+
+@pytest.mark.parametrize(
+    ("make_student", "make_teacher", "message"),
+    [
+        (TINY_MODELS["meta_lstm"], tiny_byte_crf, "whose parts learn from losses of their"),
+        (JOINT_MODELS["byte_crf"], tiny_byte_crf, "The student has the task upos, and its teacher IOB2; expected"),
+    ],
+)
+def test_a_student_of_which_a_part_would_learn_nothing_is_refused(make_student, make_teacher, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        distillation_of(make_student(), make_teacher(), tmp_path)
 
 
 def gradient_of_a_batch(trainer):
@@ -102,6 +120,51 @@ def test_a_student_equal_to_its_teacher_has_no_gradient(make_model, temperature,
     gradients = gradient_of_a_batch(trainer)
 
     assert max(gradients.values()) < 1e-5
+
+
+@pytest.mark.parametrize("keep_outputs", [True, False])
+@pytest.mark.parametrize("name", JOINT_MODELS)
+def test_an_equal_student_of_several_tasks_has_no_gradient_either(name, keep_outputs, tmp_path):
+    same = distillation_of(perturbed_joint(name), perturbed_joint(name), tmp_path, keep_outputs)
+    other = distillation_of(perturbed_joint(name, 2), perturbed_joint(name), tmp_path, keep_outputs)
+
+    gradients = gradient_of_a_batch(other)
+    # Kept in 16 bits.
+    assert max(gradient_of_a_batch(same).values()) < (0.01 * max(gradients.values()) if keep_outputs else 1e-5)
+    assert {name for name, largest in gradients.items() if largest < 1e-6 and name.split(".")[0] != "encoder"} == set()
+
+
+def test_the_losses_of_tasks_are_weighted_and_averaged(tmp_path):
+    def loss_and_gradients(**settings):
+        student = perturbed_joint("byte_crf", 2, **settings)
+        trainer = distillation_of(student, perturbed_joint("encoder_crf"), tmp_path)
+        batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+        loss = trainer.compute_loss(trainer.model.eval(), batch)
+        loss.backward()
+        heads = {name: head.classifier.weight.grad for name, head in trainer.model.further_heads.items()}
+        return loss.item(), heads | {"ner": trainer.model.classifier.weight.grad}
+
+    all_alike, gradients = loss_and_gradients()
+    doubled, weighted = loss_and_gradients(loss_weights={"IOB2": 2.0, "upos": 0.5})
+
+    assert doubled != pytest.approx(all_alike, rel=1e-3)
+    for name, factor in (("ner", 2), ("upos", 0.5), ("feats", 1)):
+        torch.testing.assert_close(weighted[name], factor * gradients[name])
+
+
+def test_a_student_may_learn_one_task_of_a_teacher_of_several(tmp_path):
+    joint, tokenizer = perturbed_joint("linear_tagger")
+    student, _ = perturbed_upos(2)
+    trainer = distillation_of((student, tokenizer), (joint, tokenizer), tmp_path, settings={"temperature": 1.0})
+    batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+
+    loss = trainer.compute_loss(student.eval(), dict(batch))
+
+    mask = batch["labels"] == 0
+    inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", "teacher")}
+    said = joint.logits_of_task(joint(**batch["teacher"]), "upos").softmax(2)
+    own = student(**inputs).logits.log_softmax(2)[:, :, 1:]  # of X the teacher knows nothing
+    assert loss.item() == pytest.approx(-((said * own).sum(2) * mask).sum().item() / mask.sum().item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("make_model", STUDENTS.values(), ids=STUDENTS)
@@ -159,6 +222,19 @@ def test_kept_outputs_give_the_loss_of_a_teacher_that_reads_along(make_student, 
         trainer = distillation_of(
             perturbed(make_student, 2), perturbed(make_teacher), tmp_path, keep_outputs, settings=settings
         )
+        batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+        losses.append(trainer.compute_loss(trainer.model.eval(), batch).item())
+
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_kept_outputs_of_several_tasks_give_that_loss_too(tmp_path):
+    losses = []
+    for keep_outputs in (True, False):
+        trainer = distillation_of(
+            perturbed_joint("byte_crf", 2), perturbed_joint("encoder_crf"), tmp_path, keep_outputs,
+            settings={"sequence_nbest": 3},
+        )  # fmt: skip
         batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
         losses.append(trainer.compute_loss(trainer.model.eval(), batch).item())
 
@@ -376,7 +452,7 @@ def test_paths_are_kept_with_their_renormalised_probabilities():
     outputs = model.eval()(**model.prepare_words(tokenizer, [["Amina", "lives"], ["Kano"]]))
     mask = torch.tensor([[True, True], [True, False]])
 
-    targets = teacher_targets(model, outputs, mask, temperature=2.0, num_kept=None, sequence_nbest=3)
+    targets = teacher_targets(model, outputs, mask, scheme="IOB2", temperature=2.0, num_kept=None, sequence_nbest=3)
 
     paths, probabilities = targets["target_ids"].mT, targets["target_probabilities"][:, 0]
     scores = torch.stack([model.crf.path_score(outputs.logits, path, mask) for path in paths.unbind(1)], 1)
