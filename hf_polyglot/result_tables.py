@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from hf_polyglot.results import AVERAGES, TASK_MEAN, languages_by_training, main_metric
-from hf_polyglot.tasks import TASKS
+from hf_polyglot.tasks import TASKS, Task
 
 # What each task of a model of several is chosen by.
 _METRICS_OF_TASKS = tuple(f"{task.name}_{task.metric}" for task in TASKS.values())
@@ -160,6 +160,54 @@ def systems_table(runs: Sequence[Mapping[str, Any]], *, split: str = "test") -> 
         gain = "" if run is first else _mean_difference(first, run, split, languages, metric)
         rows.append([system, regime, *means, _average_cell(run, split, languages, metric), gain])
     return _markdown(rows)
+
+
+def treebanks_table(runs: Sequence[Mapping[str, Any]], *, split: str = "test", few_sentences: int = 500) -> str:
+    """
+    Markdown tables of runs on treebanks, one for each task that any of them learned: what that is chosen by, in
+    percent, a run a column, a language a row; few training sentences first, and these averaged by themselves.
+
+    Args:
+        runs (`Sequence[Mapping[str, Any]]`):
+            On one task or on several. Languages that one of them lacks, and tasks, have a dash.
+        split (`str`, *optional*, defaults to `"test"`):
+            Whose scores.
+        few_sentences (`int`, *optional*, defaults to 500):
+            What counts as few: at most so many.
+    """
+    names = list(dict.fromkeys(name for run in runs for name in run["scores"][split] if name not in AVERAGES))
+    sizes = {name: int(_training_sentences(runs, name).replace(",", "")) for name in names}
+    names.sort(key=lambda name: sizes[name])
+    tables = []
+    for task in TASKS.values():
+        metrics = [_metric_of_task(run, task) for run in runs]
+        columns = [(run, metric) for run, metric in zip(runs, metrics, strict=True) if metric is not None]
+        if not columns:
+            continue
+        title = "F1" if task.metric == "f1" else task.metric
+        titles = _without_common_beginning([run["name"] for run, _ in columns])
+        rows = [[f"{task.name.upper()} {title}", "Training sentences", *titles]]
+        with_task = [name for name in names if any(_cell(run, split, name, metric) != "–" for run, metric in columns)]
+        few = [name for name in with_task if sizes[name] <= few_sentences]
+        for name in with_task:
+            cells = [_cell(run, split, name, metric) for run, metric in columns]
+            rows.append([name, f"{sizes[name]:,}", *cells])
+            if 1 < len(few) < len(with_task) and name == few[-1]:
+                cells = [_average_cell(run, split, few, metric) for run, metric in columns]
+                rows.append([f"**average of these {len(few)}**", "", *cells])
+        if len(with_task) > 1:
+            cells = [_average_cell(run, split, with_task, metric) for run, metric in columns]
+            rows.append(["**average of all**", "", *cells])
+        tables.append(_markdown(rows))
+    return "\n\n".join(tables)
+
+
+def _metric_of_task(run: Mapping[str, Any], task: Task) -> str | None:
+    """What a run says of a task by, None if it has not learned it."""
+    known = run["arguments"].get("task", "ner").split()
+    if task.name not in known:
+        return None
+    return task.metric if len(known) == 1 else f"{task.name}_{task.metric}"
 
 
 def selection_table(results: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, split: str = "test") -> str:

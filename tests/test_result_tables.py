@@ -13,6 +13,7 @@ from hf_polyglot.result_tables import (
     selection_table,
     sizes_table,
     systems_table,
+    treebanks_table,
 )
 from hf_polyglot.results import aggregate_scores, check_results
 
@@ -348,4 +349,53 @@ def test_a_model_of_several_tasks_shows_each_and_their_mean():
         ["Language", "UPOS accuracy", "FEATS accuracy", "Mean of tasks"],
         ["vie", "70.00", "–", "70.00"],
         ["tam", "–", "1.00", "1.00"],
+    ]
+
+
+def treebank_results(name, task, scores_of_languages, sentences):
+    """Results of a run on treebanks, with one seed."""
+    return {
+        "name": name,
+        "seeds": [42],
+        "arguments": {"task": task},
+        "data": {
+            language: {"train": {"sentences": count, "fingerprint": "a"}} for language, count in sentences.items()
+        },
+        "scores": {
+            "test": {
+                language: {metric: {"mean": value, "std": 0.0} for metric, value in of_language.items()}
+                for language, of_language in scores_of_languages.items()
+            }
+        },
+    }
+
+
+def test_the_tables_of_treebanks_are_one_for_each_task_small_ones_first():
+    sentences = {"fra": 2231, "kaz": 31, "vie": 1400, "tam": 400}
+    both = {"upos_accuracy": 90.0, "feats_accuracy": 80.0, "task_mean": 85.0}
+    upos = {"upos_accuracy": 70.0, "task_mean": 70.0}
+    joint = treebank_results(
+        "crf-ud-polyglot", "upos feats", {"fra": both, "kaz": both, "vie": upos, "tam": both}, sentences
+    )
+    one = treebank_results("meta_lstm-ud_feats", "feats", {name: {"accuracy": 60.0} for name in sentences}, sentences)
+    del one["scores"]["test"]["vie"], one["scores"]["test"]["kaz"]
+
+    upos_table, feats_table = treebanks_table([joint, one]).split("\n\n")
+
+    assert cells(upos_table) == [
+        ["UPOS accuracy", "Training sentences", "crf-ud-polyglot"],
+        ["kaz", "31", "90.00"],
+        ["tam", "400", "90.00"],
+        ["**average of these 2**", "", "90.00"],
+        ["vie", "1,400", "70.00"],
+        ["fra", "2,231", "90.00"],
+        ["**average of all**", "", "85.00"],
+    ]
+    assert cells(feats_table) == [
+        ["FEATS accuracy", "Training sentences", "crf-ud-polyglot", "meta_lstm-ud_feats"],
+        ["kaz", "31", "80.00", "–"],
+        ["tam", "400", "80.00", "60.00"],
+        ["**average of these 2**", "", "80.00", "–"],
+        ["fra", "2,231", "80.00", "60.00"],
+        ["**average of all**", "", "80.00", "–"],
     ]

@@ -33,6 +33,7 @@ from hf_polyglot.result_tables import (
     systems_table,
     transfer_matrix_table,
     transfer_table,
+    treebanks_table,
 )
 from hf_polyglot.results import CHANGE_NOTHING_LEARNED, read_results
 from hf_polyglot.sentence_counts import SentenceCounts, read_sentence_counts, write_sentence_counts
@@ -1243,6 +1244,7 @@ def test_the_tables_of_a_page_are_those_of_its_results(page):
                 "selection": lambda *runs: selection_table(runs),
                 "sizes": lambda *runs: sizes_table(runs),
                 "systems": lambda *runs: systems_table(runs),
+                "treebanks": lambda *runs: treebanks_table(runs),
             }[kind](first, *others)
         assert table == made
 
