@@ -3,11 +3,13 @@
 import copy
 import dataclasses
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from datasets import Dataset, concatenate_datasets
 from safetensors.torch import load_file
 from transformers.utils import SAFE_WEIGHTS_NAME
@@ -26,6 +28,9 @@ from hf_polyglot.training.recipe_corpora import CorpusArguments
 from hf_polyglot.training.students import Student, shares_pieces
 
 DISTILLED = "distilled"
+
+# In percent; less is warned of.
+LEAST_KEPT_SHARE = 50
 
 
 @dataclass
@@ -157,11 +162,46 @@ def distil_first(trainer: DistillationTrainer) -> None:
         trainer.args.print(f"The student was distilled already: {ended.parent}")
         return
     trainer.args.print(f"Distillation on {len(trainer.train_dataset):,} sentences, at {trainer.settings.positions}")
+    report_kept_shares(trainer)
     try:
         trainer.train(resume_from_checkpoint=is_resumed)
     except KeyboardInterrupt as interruption:
         raise SystemExit(f"\n{interruption}" if interruption.args else 130) from None
     trainer.save_model()
+
+
+def report_kept_shares(trainer: DistillationTrainer) -> None:
+    """
+    Print which share of the teacher's probability its kept labels have, and warn where little is left of what it says.
+
+    Of thousands of labels, a temperature of 3 makes nearly all of the probability that of labels that are not kept.
+
+    Args:
+        trainer ([`DistillationTrainer`]):
+            Whose teacher has been asked.
+    """
+    settings, kept = trainer.settings, trainer.data_collator.kept
+    if kept is None or settings.num_kept is None or settings.sequence_nbest:
+        return
+    shares = {
+        name.removeprefix("target_probabilities."): 100 * float(array.rows.sum(1, dtype=np.float64).mean())
+        for name, array in kept.items()
+        if name.startswith("target_probabilities.")
+    }
+    said = ", ".join(f"{share:.1f} % ({scheme})" for scheme, share in shares.items())
+    trainer.args.print(
+        f"At temperature {settings.temperature:g}, the labels that are kept of each position, at most "
+        f"{settings.num_kept}, have {said} of the teacher's probability."
+    )
+    for scheme, share in shares.items():
+        if share < LEAST_KEPT_SHARE:
+            warnings.warn(
+                f"The kept labels of {scheme} have {share:.1f} % of the teacher's probability at `temperature` "
+                f"{settings.temperature:g}, and the student is told little but that all others are alike; expected "
+                f"{LEAST_KEPT_SHARE} % or more. Take a lower temperature, which suits many labels, or more "
+                "`num_kept_labels`.",
+                stacklevel=2,
+            )
 
 
 def _check_same_distillation(trainer: DistillationTrainer, is_resumed: bool) -> None:

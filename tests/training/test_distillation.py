@@ -17,6 +17,7 @@ from hf_polyglot.training.distillation import (
     target_distribution,
     uniform_layers,
 )
+from hf_polyglot.training.distillation_run import report_kept_shares
 from hf_polyglot.training.teacher import StockTagger, load_teacher, teacher_digest, teacher_targets
 from hf_polyglot.training.teacher_outputs import read_outputs, write_outputs
 from tests.fresh_process import run_program
@@ -458,6 +459,20 @@ def test_paths_are_kept_with_their_renormalised_probabilities():
     scores = torch.stack([model.crf.path_score(outputs.logits, path, mask) for path in paths.unbind(1)], 1)
     torch.testing.assert_close(probabilities, (scores / 2).softmax(1))
     assert (paths[:, 0] * mask).equal(model.crf.decode(outputs.logits, mask).clamp(min=0))
+
+
+def test_it_is_said_how_much_of_the_teacher_is_kept_and_warned_if_that_is_little(tmp_path, capsys):
+    settings = {"num_kept": 2, "temperature": 1e6}
+    trainer = distillation_of(perturbed_joint("byte_tagger", 2), perturbed_joint("linear_tagger"), tmp_path,
+                              keep_outputs=True, settings=settings)  # fmt: skip
+
+    with pytest.warns(UserWarning) as warned:
+        report_kept_shares(trainer)
+
+    # Of 5, 3 and 4 labels that are all alike.
+    assert "at most 2, have 40.0 % (IOB2), 66.7 % (upos), 50.0 % (feats) of the teacher's" in capsys.readouterr().out
+    (warning,) = warned
+    assert "The kept labels of IOB2 have 40.0 % of the teacher's probability at `temperature` 1e+06" in str(warning)
 
 
 def test_rows_are_read_as_they_were_written(tmp_path):
