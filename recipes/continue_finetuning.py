@@ -103,7 +103,8 @@ def load_languages(arguments: ContinueArguments, results: dict[str, Any]) -> Rec
     The corpora of the chosen languages, and no others read; their labels begin with the model's own.
 
     Raises:
-        ValueError: if no language is chosen, if there are zero-shot ones, or if the model has several tasks.
+        ValueError: if no language is chosen, if there are zero-shot ones, or if the model has several tasks and is
+            not to be continued as a whole.
     """
     sources = named_sources(arguments.corpora)
     chosen = arguments.languages
@@ -118,10 +119,13 @@ def load_languages(arguments: ContinueArguments, results: dict[str, Any]) -> Rec
     if set(chosen) <= set(sources):
         arguments = replace(arguments, corpora=[f"{language}={sources[language]}" for language in chosen])
     config: Any = AutoConfig.from_pretrained(arguments.model)
-    if getattr(config, "further_labels", None):
+    asked_for = {"adapter": arguments.adapter != "none", "ewc_strength": arguments.ewc_strength != 0}
+    if getattr(config, "further_labels", None) and any(asked_for.values()):
+        name = next(name for name, is_asked_for in asked_for.items() if is_asked_for)
         raise ValueError(
-            f"`{arguments.model}` has a head for each of {', '.join(labels_by_scheme(config))}; expected a model of "
-            "one task. Train one of all languages together that has this language too."
+            f"`{name}` is {getattr(arguments, name)}, and `{arguments.model}` has a head for each of "
+            f"{', '.join(labels_by_scheme(config))}; expected a model of one task. Leave it out, or train a model for "
+            "each task."
         )
     corpora = load_recipe_corpora(arguments, scheme=config.label_scheme, known_labels=labels_by_scheme(config))
     return with_known_descriptions(corpora.of_languages([*corpora.train] if chosen == ["all"] else chosen), results)
@@ -175,7 +179,8 @@ def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> d
 
     def train(corpora: RecipeCorpora, training: PolyglotTrainingArguments) -> dict[str, Any]:
         def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
-            model = load_to_continue(arguments.model, corpora.labels, list(corpora.train))
+            languages = list(corpora.train)
+            model = load_to_continue(arguments.model, corpora.labels, languages, corpora.further_labels)
             if arguments.freeze_embeddings:
                 model.get_input_embeddings().requires_grad_(False)
             if arguments.num_frozen_layers:

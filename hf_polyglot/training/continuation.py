@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel
 from transformers.utils import cached_file
 
 from hf_polyglot.data.corpora import fingerprint
-from hf_polyglot.models.label_scheme import labels_of
+from hf_polyglot.models.label_scheme import labels_by_scheme
 from hf_polyglot.results import DESCRIPTIONS, aggregate_scores, check_results
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.optimizer_state import CarriedAdamState
@@ -93,7 +93,12 @@ def with_known_descriptions(corpora: RecipeCorpora, results: dict[str, Any]) -> 
     return replace(corpora, descriptions=described)
 
 
-def load_to_continue(model_name: str, labels: Sequence[str], languages: Sequence[str]) -> PreTrainedModel:
+def load_to_continue(
+    model_name: str,
+    labels: Sequence[str],
+    languages: Sequence[str],
+    further_labels: Mapping[str, Sequence[str]] | None = None,
+) -> PreTrainedModel:
     """
     A trained model that knows these labels and languages, whatever it knew before.
 
@@ -108,30 +113,39 @@ def load_to_continue(model_name: str, labels: Sequence[str], languages: Sequence
             Tags, the model's own ones first, in their order.
         languages (`Sequence[str]`):
             What it is to be trained on.
+        further_labels (`Mapping[str, Sequence[str]]`, *optional*):
+            Of a model of several tasks, the tags of those behind the first, likewise. Defaults to its own.
 
     Raises:
-        ValueError: if the labels do not begin with the model's own.
+        ValueError: if the labels do not begin with the model's own, or are of other tasks.
     """
     model = AutoModelForTokenClassification.from_pretrained(model_name, dtype=torch.float32)
-    known = labels_of(model.config)
-    if list(labels[: len(known)]) != known:
-        raise ValueError(
-            f"The labels are {', '.join(labels)}; expected those of `{model_name}` first, {', '.join(known)}. Load "
-            "the corpora with `known_labels`."
-        )
-    if len(labels) > len(known):
-        model = _with_labels(model, labels)
+    known = labels_by_scheme(model.config)
+    first, *further = known
+    given = {first: list(labels)} | {name: list((further_labels or known)[name]) for name in further}
+    for scheme, of_task in known.items():
+        if given[scheme][: len(of_task)] != of_task:
+            raise ValueError(
+                f"The labels are {', '.join(given[scheme])}; expected those of `{model_name}` first, "
+                f"{', '.join(of_task)}. Load the corpora with `known_labels`."
+            )
+    if any(len(given[scheme]) > len(of_task) for scheme, of_task in known.items()):
+        model = _with_labels(model, labels, {name: given[name] for name in further})
     known_languages = getattr(model.config, "languages", None)
     if known_languages is not None and (new := [name for name in languages if name not in known_languages]):
         model.add_languages(new)
     return model
 
 
-def _with_labels(model: PreTrainedModel, labels: Sequence[str]) -> PreTrainedModel:
+def _with_labels(
+    model: PreTrainedModel, labels: Sequence[str], further_labels: Mapping[str, list[str]]
+) -> PreTrainedModel:
     """A model with more labels behind those of another, and the weights of the other where it had them."""
     config = copy.deepcopy(model.config)
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
+    if further_labels:
+        config.further_labels = dict(further_labels)
     grown = type(model)(config)
     if model.can_generate():
         grown.generation_config = copy.deepcopy(model.generation_config)

@@ -681,8 +681,35 @@ def test_several_tasks_are_refused_where_there_is_one_head(trained_on_both, tmp_
         run("charner.py", *common)
     with pytest.raises(AssertionError, match=r"`task` is 'upos feats', and SLICER has one head; expected one task"):
         run("slicer.py", *common)
-    with pytest.raises(AssertionError, match=r"has a head for each of upos, feats; expected a model of one task"):
-        run("continue_finetuning.py", "--model", folder, "--language", "aa_one", "--use_cpu", "true")
+    with pytest.raises(AssertionError, match=r"`ewc_strength` is 1.0, and .* has a head for each of upos, feats; exp"):
+        run("continue_finetuning.py", "--model", folder, "--language", "aa_one", "--ewc_strength", 1)
+
+
+@pytest.mark.slow
+def test_a_model_of_several_tasks_is_continued_on_languages_that_lack_one_too(trained_on_both, tmp_path):
+    treebanks, folder, _ = trained_on_both
+    for path in treebanks.glob("aa_one*"):  # classes that the model does not know
+        changed = path.read_text().replace("\tX\t", "\tSYM\t").replace("Tense=Past", "Tense=Fut")
+        (tmp_path / path.name.replace("aa_one", "dd_four")).write_text(changed)
+    common = ["--model", folder, "--use_cpu", "true", "--num_train_epochs", 1]
+
+    run("continue_finetuning.py", *common, "--languages", "aa_one", "cc_three", "--output_dir", tmp_path / "all")
+    output = run("continue_finetuning.py", *common, "--language", "dd_four", "--corpora", tmp_path / "dd*",
+                 "--output_dir", tmp_path / "new")  # fmt: skip
+
+    results, before = read_results(tmp_path / "all"), read_results(folder)["scores"]["test"]
+    assert (results["regime"], results["arguments"]["task"]) == ("continued", "upos feats")
+    for language in ("aa_one", "cc_three"):
+        assert set(results["scores"]["test"][language]) == set(before[language])
+        score = results["before"]["test"][language]["task_mean"]["mean"]
+        assert score == pytest.approx(before[language]["task_mean"]["mean"])
+    assert not read_results(tmp_path / "all" / "cc_three")["adam_state"]["fresh"]
+    (fresh,) = re.findall(r"Fresh: (.*)", output)
+    assert "classifier.weight" in fresh and "further_heads.feats.crf" in fresh and "units" not in fresh
+    configs = [json.loads((path / "config.json").read_text()) for path in (folder, tmp_path / "new")]
+    old, new = (config["further_labels"]["feats"] for config in configs)
+    assert new[: len(old)] == old and "Tense=Fut" in new[len(old) :]
+    assert "SYM" in configs[1]["id2label"].values()
 
 
 @pytest.mark.slow

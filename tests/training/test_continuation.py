@@ -10,6 +10,7 @@ from hf_polyglot.models.label_scheme import labels_for_types
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.continuation import arguments_of_run, load_to_continue, results_of, with_known_descriptions
 from hf_polyglot.training.recipe_corpora import CorpusArguments, load_recipe_corpora
+from tests.models.joint_models import FURTHER_LABELS, JOINT_MODELS
 from tests.models.tiny_byte_to_span import tiny_byte_to_span
 from tests.models.tiny_models import EXAMPLES, LABELS, TINY_MODELS
 
@@ -48,6 +49,29 @@ def test_new_labels_leave_the_weights_of_the_old_ones(make_model, tmp_path):
     assert len(larger) <= 6
     if model.can_generate():
         assert grown.generation_config.to_dict() == model.generation_config.to_dict()
+
+
+@pytest.mark.parametrize("name", JOINT_MODELS)
+def test_new_labels_of_a_further_task_leave_the_weights_of_the_old_ones(name, tmp_path):
+    model, tokenizer = JOINT_MODELS[name]()
+    model.save_pretrained(tmp_path)
+    further = FURTHER_LABELS | {"upos": [*FURTHER_LABELS["upos"], "VERB", "X"]}
+
+    same = load_to_continue(str(tmp_path), LABELS, ["eng"], FURTHER_LABELS)
+    grown = load_to_continue(str(tmp_path), LABELS, ["eng"], further)
+
+    assert all(torch.equal(same.get_parameter(name), value) for name, value in model.named_parameters())
+    assert grown.config.further_labels == further
+    larger = set()
+    for name, old in model.named_parameters():
+        new = grown.get_parameter(name)
+        torch.testing.assert_close(new[tuple(slice(size) for size in old.shape)], old, rtol=0, atol=0)
+        if new.shape != old.shape:
+            larger.add(".".join(name.split(".")[:2]))
+    assert larger == {"further_heads.upos"}
+    tag_words(grown, tokenizer, SENTENCES)
+    with pytest.raises(ValueError, match=r"The labels are X; expected those of .* first, NOUN, PROPN, PUNCT"):
+        load_to_continue(str(tmp_path), LABELS, ["eng"], further | {"upos": ["X"]})
 
 
 @pytest.mark.parametrize("make_model", TINY_MODELS.values(), ids=TINY_MODELS)
