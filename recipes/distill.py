@@ -23,6 +23,7 @@ from hf_polyglot.training.command_line import parse_recipe
 from hf_polyglot.training.distillation import DistillationTrainer
 from hf_polyglot.training.distillation_run import (
     DistillationArguments,
+    check_same_distillation,
     distil_first,
     distillation_settings,
     distillation_training,
@@ -32,7 +33,7 @@ from hf_polyglot.training.distillation_run import (
 from hf_polyglot.training.publishing import results_summary, train_and_publish
 from hf_polyglot.training.recipe_corpora import CorpusArguments, load_recipe_corpora
 from hf_polyglot.training.students import StudentArguments, load_student
-from hf_polyglot.training.teacher import load_teacher
+from hf_polyglot.training.teacher import load_teacher, teacher_digest
 from hf_polyglot.training.trainer import PolyglotTrainer
 from hf_polyglot.training.unlabelled_text import TextArguments, read_text_files, texts_as_read, words_of_texts
 
@@ -56,19 +57,28 @@ def main(arguments: DistillArguments, training: PolyglotTrainingArguments) -> di
     student = load_student(arguments, training, teacher, teacher_tokenizer, texts_as_read(sentences, texts))
     settings = distillation_settings(arguments, student, teacher, teacher_tokenizer, next(iter(sentences.values())))
     is_distilled = arguments.distillation_epochs > 0
+    if is_distilled and training.num_train_epochs == 0 and training.compare_selection:
+        raise ValueError(
+            "`compare_selection` is True and `num_train_epochs` is 0; expected epochs on labelled data to "
+            "select from. Leave it out."
+        )
+    digest = teacher_digest(teacher, teacher_tokenizer) if is_distilled else None
 
     def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
         model = student.new_model(corpora.labels, corpora.task_settings)
         options = {"processing_class": student.tokenizer, "eval_dataset": corpora.source_validation}
-        if is_distilled:
+        if digest is not None:
+            first = distillation_training(args, arguments)
+            check_same_distillation(first, digest, settings)
             distillation = DistillationTrainer(
                 model,
-                distillation_training(args, arguments),
+                first,
                 teacher=teacher,
                 teacher_tokenizer=teacher_tokenizer,
                 settings=settings,
                 train_dataset=sentences,
                 keep_outputs=arguments.keep_teacher_outputs,
+                digest=digest,
                 **options,
             )
             if training.num_train_epochs == 0:

@@ -123,7 +123,8 @@ def main(arguments: MaskedLanguageModelArguments, training: TrainingArguments) -
         raise ValueError(f"`hub_strategy` is {given}; expected end, when training is over. Leave it out.")
     resume = str(training.resume_from_checkpoint or "false")
     train, validation, description = read_texts(arguments)
-    name = chosen_encoder(arguments, training, (text for texts in train.values() for text in texts))
+    # What begins with `_` is not uploaded with the model.
+    name = chosen_encoder(arguments, training, (text for texts in train.values() for text in texts), "_encoder")
     tokenizer = load_piece_tokenizer(name)
     if tokenizer.mask_token is None:
         raise ValueError(

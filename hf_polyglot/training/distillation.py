@@ -304,6 +304,7 @@ def keep_teacher_outputs(
     settings: DistillationSettings,
     device: torch.device,
     schemes: Sequence[str] | None = None,
+    digest: str | None = None,
 ) -> dict[str, SentenceRows]:
     """
     What a teacher says of sentences, found where it was kept before, or asked for and kept: 16 bits a number.
@@ -321,6 +322,8 @@ def keep_teacher_outputs(
             Where the teacher is to compute.
         schemes (`Sequence[str]`, *optional*):
             Of which of the teacher's tasks. Defaults to all.
+        digest (`str`, *optional*):
+            Of [`teacher_digest`](hf_polyglot.training.teacher.teacher_digest), which takes a while, if it is known.
 
     Returns:
         `target_ids` and `target_probabilities` of each task, as `target_ids.upos`.
@@ -336,7 +339,7 @@ def keep_teacher_outputs(
         "max_pieces": getattr(config, "max_pieces", None),
         "languages": list(dataset["language"]) if getattr(config, "languages", None) else None,
     }
-    folder = outputs_folder(teacher_digest(teacher, tokenizer), dataset["tokens"], of_sentences)
+    folder = outputs_folder(digest or teacher_digest(teacher, tokenizer), dataset["tokens"], of_sentences)
     if read_outputs(folder) is None:
         asked = _asked(teacher.to(device), collator_for(teacher, tokenizer), dataset, settings, schemes)
         write_outputs(folder, len(dataset), asked)
@@ -442,6 +445,8 @@ class DistillationTrainer(PolyglotTrainer):
         keep_outputs (`bool`, *optional*, defaults to `True`):
             Whether the teacher is asked once, and what it says kept on the disk, see [`keep_teacher_outputs`]. Without
             effect where hidden states or attentions are compared: then the teacher reads every batch.
+        digest (`str`, *optional*):
+            Of [`teacher_digest`](hf_polyglot.training.teacher.teacher_digest), if it is known.
         options:
             Further arguments of [`PolyglotTrainer`].
 
@@ -464,6 +469,7 @@ class DistillationTrainer(PolyglotTrainer):
         processing_class: Any,
         train_dataset: Any = None,
         keep_outputs: bool = True,
+        digest: str | None = None,
         **options: Any,
     ):
         _check_pair(model, teacher, settings)
@@ -473,7 +479,6 @@ class DistillationTrainer(PolyglotTrainer):
         args.ddp_find_unused_parameters = False
         args.save_adam_state = "no"  # what comes afterwards has another loss
         self.teacher, self.settings = teacher, settings
-        self.teacher_digest = teacher_digest(teacher, teacher_tokenizer)
         super().__init__(
             model,
             args,
@@ -490,7 +495,13 @@ class DistillationTrainer(PolyglotTrainer):
         if keep_outputs and not settings.matches_inside and self.train_dataset is not None:
             with args.main_process_first(desc="what the teacher says"):
                 kept = keep_teacher_outputs(
-                    teacher, teacher_tokenizer, self.train_dataset, settings, args.device, list(self.label_ids)
+                    teacher,
+                    teacher_tokenizer,
+                    self.train_dataset,
+                    settings,
+                    args.device,
+                    list(self.label_ids),
+                    digest,
                 )
         if self.train_dataset is not None:
             self.train_dataset = self.train_dataset.add_column(ROW, range(len(self.train_dataset)))

@@ -153,9 +153,8 @@ def distil_first(trainer: DistillationTrainer) -> None:
     Raises:
         SystemExit: if Ctrl-C or SIGTERM ended it; it says how to go on.
     """
-    is_resumed = str(trainer.args.resume_from_checkpoint or "false").lower() == "true"
+    is_resumed = _is_resumed(trainer.args)
     ended = Path(trainer.args.output_dir) / SAFE_WEIGHTS_NAME
-    _check_same_distillation(trainer, is_resumed)
     if is_resumed and ended.is_file():
         remove_projections(trainer.model)
         trainer.model.load_state_dict(load_file(ended))
@@ -204,16 +203,28 @@ def report_kept_shares(trainer: DistillationTrainer) -> None:
             )
 
 
-def _check_same_distillation(trainer: DistillationTrainer, is_resumed: bool) -> None:
+def _is_resumed(first: PolyglotTrainingArguments) -> bool:
+    return str(first.resume_from_checkpoint or "false").lower() == "true"
+
+
+def check_same_distillation(first: PolyglotTrainingArguments, digest: str, settings: DistillationSettings) -> None:
     """
     Note teacher and settings beside the checkpoints, or, in a run that is resumed, refuse to go on with others.
+
+    Args:
+        first ([`PolyglotTrainingArguments`]):
+            Of the first phase.
+        digest (`str`):
+            Of the teacher, by [`teacher_digest`](hf_polyglot.training.teacher.teacher_digest).
+        settings ([`DistillationSettings`]):
+            What is compared.
 
     Raises:
         ValueError: if the teacher is another one, or if something else is to be compared.
     """
-    note = Path(trainer.args.output_dir) / "distillation.json"
-    taught = {"teacher": trainer.teacher_digest[:12], **dataclasses.asdict(trainer.settings)}
-    if is_resumed and note.is_file():
+    note = Path(first.output_dir) / "distillation.json"
+    taught = {"teacher": digest[:12], **dataclasses.asdict(settings)}
+    if _is_resumed(first) and note.is_file():
         begun = json.loads(note.read_text(encoding="utf-8"))
         if differing := [name for name in taught if begun.get(name) != taught[name]]:
             had = ", ".join(
@@ -224,7 +235,8 @@ def _check_same_distillation(trainer: DistillationTrainer, is_resumed: bool) -> 
                 f"The distillation in {note.parent} began with {had}; expected the same. Resume it with what it began "
                 "with, or begin another with a new --output_dir."
             )
-    elif trainer.is_world_process_zero():
+    elif first.process_index == 0:
+        note.parent.mkdir(parents=True, exist_ok=True)
         write_json(str(note), taught)
 
 

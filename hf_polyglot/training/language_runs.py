@@ -114,9 +114,13 @@ def train_each_language(
     """
     folder = Path(training.output_dir)
     runs: dict[str, dict[str, Any]] = {}
-    for language in corpora.train:
+    # Of all before the first is trained: what has no sense for one of them is refused at once.
+    trainings = {
+        language: copy.copy(training) if language in corpora.source_validation else training.without_dev_set()
+        for language in corpora.train
+    }
+    for language, own_training in trainings.items():
         own_corpora = corpora.of_languages([language])
-        own_training = copy.copy(training) if own_corpora.source_validation else training.without_dev_set()
         own_training.output_dir = str(folder / language)
         # Continued runs have no such argument.
         least = getattr(arguments, "monolingual_min_sentences", 0)

@@ -108,7 +108,9 @@ class RecipeEncoder:
         return model
 
 
-def chosen_encoder(arguments: EncoderChoice, training: TrainingArguments, texts: Iterable[str]) -> str:
+def chosen_encoder(
+    arguments: EncoderChoice, training: TrainingArguments, texts: Iterable[str], folder: str = "encoder"
+) -> str:
     """
     Folder or Hub id of the encoder that the command line names, by default of the built-in one.
 
@@ -116,17 +118,20 @@ def chosen_encoder(arguments: EncoderChoice, training: TrainingArguments, texts:
         arguments ([`EncoderChoice`]):
             Of the recipe.
         training (`TrainingArguments`):
-            The built-in encoder is unpacked below its `output_dir`, and a tiny one written there.
+            The built-in encoder is unpacked below its `output_dir`, and a tiny one written there; on each node with
+            `save_on_each_node`, as where nodes share no disk.
         texts (`Iterable[str]`):
             What a tiny encoder's tokenizer is trained on.
+        folder (`str`, *optional*, defaults to `"encoder"`):
+            Name of the folder for that.
     """
     if arguments.encoder not in (None, TINY):
         return checked_model_name(arguments.encoder)
-    name = str(Path(training.output_dir) / "encoder")
-    with training.main_process_first():
-        if training.process_index == 0 and arguments.encoder == TINY:
+    name = str(Path(training.output_dir) / folder)
+    with training.main_process_first(local=training.save_on_each_node):
+        if training.should_save and arguments.encoder == TINY:
             build_tiny_encoder(name, list(texts), seed=0)
-        elif training.process_index == 0:
+        elif training.should_save:
             unpack_encoder(BUILT_IN_ENCODER, name)
     return name
 

@@ -106,7 +106,8 @@ def build_student_encoder(
             Of the initial weights. The global random number generators are left as they are.
 
     Raises:
-        ValueError: if the width is no multiple of the number of heads, or if the teacher has no such weights.
+        ValueError: if the width is no multiple of the number of heads, if the teacher has no such weights, or if it is
+            said which pieces to keep where all are kept.
     """
     if arguments.trim_vocabulary:
         vocabulary = trim_vocabulary(
@@ -118,6 +119,14 @@ def build_student_encoder(
             num_probable=arguments.num_probable_pieces,
         )
     else:
+        defaults = StudentEncoderArguments()
+        of_trimming = ("keep_characters", "keep_ideographs", "min_piece_count", "num_probable_pieces")
+        given = [name for name in of_trimming if getattr(arguments, name) != getattr(defaults, name)]
+        if given:
+            raise ValueError(
+                f"`{given[0]}` is {getattr(arguments, given[0])}, and `trim_vocabulary` is False, which keeps all "
+                "pieces; expected one of the two. Leave one out."
+            )
         vocabulary = TrimmedVocabulary(tokenizer, list(range(len(tokenizer))))
     width = arguments.student_hidden_size
     heads = arguments.student_heads or max(1, width // 64)

@@ -128,8 +128,8 @@ def load_student(
             "encoder. Give one with --student_encoder, or take --student_type byte_crf."
         )
     name = str(Path(training.output_dir) / "student")
-    with training.main_process_first():
-        if training.process_index == 0:
+    with training.main_process_first(local=training.save_on_each_node):
+        if training.should_save:
             build_student_encoder(name, arguments, teacher_tokenizer, texts, teacher=teacher)
     return Student(arguments, load_piece_tokenizer(name), name)
 

@@ -1035,6 +1035,11 @@ def test_a_student_is_taught_fine_tuned_published_and_continued(linear_teacher, 
     assert "The student was distilled already" in resumed
     with pytest.raises(AssertionError, match=r"began with temperature 3.0 \(now 2.0\); expected the same. Resume it"):
         run("distill.py", *given, "--resume_from_checkpoint", "true", "--temperature", 2)
+    alone = ["--num_train_epochs", 0, "--resume_from_checkpoint", "true", "--temperature", 2]
+    with pytest.raises(AssertionError, match=r"began with temperature 3.0 \(now 2.0\); expected the same. Resume it"):
+        run("distill.py", *given, *alone)
+    with pytest.raises(AssertionError, match=r"`compare_selection` is True and `num_train_epochs` is 0; expected ep"):
+        run("distill.py", *given, "--num_train_epochs", 0, "--compare_selection", "true")
     run("evaluate.py", "--model", folder, "--corpora", DEMO_FOLDER / "swa")
     run("continue_finetuning.py", "--model", folder, "--language", "swa", "--output_dir", tmp_path / "continued")
     run("encoder_crf.py", "--encoder", folder / "student", "--corpora", DEMO_FOLDER / "swa", *TRAINING,

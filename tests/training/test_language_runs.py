@@ -94,6 +94,19 @@ def test_a_language_without_a_dev_set_is_trained_to_its_last_epoch(tmp_path):
     assert read_results(tmp_path / "spa")["arguments"]["selection"] == "last"
 
 
+def test_what_one_language_cannot_do_is_refused_before_the_first_is_trained(tmp_path):
+    trained = []
+    corpora = load_recipe_corpora(Arguments()).of_languages(["swa", "spa"])
+    del corpora.evaluation["validation"]["spa"]
+
+    with pytest.raises(ValueError, match=r"`early_stopping_patience` is 2, and no language .* has a dev set"):
+        train_each_language(
+            recipe(Arguments(), trained), Arguments(), training_arguments(tmp_path, early_stopping_patience=2), corpora
+        )
+
+    assert trained == []
+
+
 def test_a_small_corpus_is_passed_over_more_often(tmp_path):
     def train(corpora, training):
         epochs[next(iter(corpora.train))] = training.num_train_epochs

@@ -57,14 +57,21 @@ def test_a_student_encoder_loads_where_any_encoder_does(model_class, narrow, tmp
 
 
 def test_the_vocabulary_is_trimmed_unless_it_is_to_stay(tmp_path):
-    for name, trim in (("small", True), ("whole", False)):
-        arguments = StudentEncoderArguments(**SMALL, trim_vocabulary=trim, keep_characters=False)
+    for name, settings in (("small", {"keep_characters": False}), ("whole", {"trim_vocabulary": False})):
+        arguments = StudentEncoderArguments(**SMALL, **settings)
         build_student_encoder(tmp_path / name, arguments, character_pieces(), WORDS[:1])
 
     sizes = [len(load_piece_tokenizer(str(tmp_path / name))) for name in ("small", "whole")]
     assert sizes[0] < sizes[1] == len(character_pieces())
     assert shares_pieces(*(load_piece_tokenizer(str(tmp_path / name)) for name in ("small", "whole")), WORDS[:1])
     assert not shares_pieces(*(load_piece_tokenizer(str(tmp_path / name)) for name in ("small", "whole")), WORDS)
+
+
+def test_which_pieces_to_keep_is_not_said_where_all_are_kept(tmp_path):
+    arguments = StudentEncoderArguments(**SMALL, trim_vocabulary=False, min_piece_count=3)
+
+    with pytest.raises(ValueError, match="`min_piece_count` is 3, and `trim_vocabulary` is False, which keeps all pi"):
+        build_student_encoder(tmp_path, arguments, character_pieces(), WORDS)
 
 
 def test_the_same_seed_gives_the_same_student_and_leaves_the_generator_alone(tmp_path):
@@ -189,6 +196,6 @@ def test_students_of_bytes_need_no_pieces_and_others_do(tmp_path):
 
     student = load_student(StudentArguments(**SMALL, student_type="byte_crf"), training, teacher, tokenizer, WORDS)
 
-    assert student.new_model(LABELS, "IOB2").config.hidden_size == 16
+    assert student.new_model(LABELS, {"label_scheme": "IOB2"}).config.hidden_size == 16
     with pytest.raises(ValueError, match=r"The teacher reads no pieces.*--student_encoder, or take --student_type"):
         load_student(StudentArguments(**SMALL), training, teacher, tokenizer, WORDS)
