@@ -23,8 +23,9 @@ quickstart: $(INSTALLED) ## Train SLICER on the embedded corpus: no network, abo
 	$(BIN)/accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
 		--num_cpu_threads_per_process $(THREADS) recipes/slicer.py
 
+# By stealing, tests of one file stay on one worker as long as it goes, and the models that they share are trained once.
 test: lint types ## Check the style and run all tests
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) -rs
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -rs --durations 25 --durations-min 5
 
 lint: $(INSTALLED) ## Check the style
 	$(BIN)/ruff check
