@@ -24,6 +24,7 @@ import numpy as np
 
 from hf_polyglot.results import main_metric, read_results, results_file
 from hf_polyglot.span_metrics import f1_of_counts
+from hf_polyglot.tasks import TASKS
 
 FILE_NAME = "sentence_counts.json"
 
@@ -143,7 +144,8 @@ def read_sentence_counts(path: str | Path) -> SentenceCounts:
 
     Args:
         path (`str` or `Path`):
-            Folder of a run, its results, or a file of counts itself.
+            Folder of a run, its results, or a file of counts itself; of one task of several, it is checked too where
+            the results lie beside it.
 
     Raises:
         ValueError: if the file is neither, if the results have no counts beside them, or if the two do not agree.
@@ -151,7 +153,12 @@ def read_sentence_counts(path: str | Path) -> SentenceCounts:
     file = results_file(path)
     document = _read_json(file)
     if "scores" not in document:
-        return _checked_counts(document, file)
+        sentence_counts = _checked_counts(document, file)
+        beside = file.with_name("results.json")
+        of_tasks = {file_name_of_task(task.name): f"{task.name}_{task.metric}" for task in TASKS.values()}
+        if (metric := of_tasks.get(file.name)) is not None and beside.is_file():
+            _check_agreement(sentence_counts, file, read_results(beside), beside, metric)
+        return sentence_counts
     results = read_results(file)
     places = (file.with_name(FILE_NAME), file.parent / "sentence_counts" / file.name)
     found = next((place for place in places if place.is_file()), None)
@@ -233,9 +240,11 @@ def _counts_of_language(columns: dict[str, Any]) -> np.ndarray:
     return counts
 
 
-def _check_agreement(sentence_counts: SentenceCounts, found: Path, results: dict[str, Any], file: Path) -> None:
+def _check_agreement(
+    sentence_counts: SentenceCounts, found: Path, results: dict[str, Any], file: Path, metric: str | None = None
+) -> None:
     """
-    Refuse counts that are not those of the results.
+    Refuse counts that are not those of the results; of several tasks, `metric` is that of the counts.
 
     Raises:
         ValueError: if a fingerprint, the number of runs or an F1 differs.
@@ -243,11 +252,13 @@ def _check_agreement(sentence_counts: SentenceCounts, found: Path, results: dict
     for split, of_split in sentence_counts.counts.items():
         for language, counts in of_split.items():
             scores = results["scores"].get(split, {}).get(language, {})
-            score = scores.get(main_metric(scores), {"mean": float("nan")})["mean"]
+            score = scores.get(metric or main_metric(scores), {"mean": float("nan")})["mean"]
             data_set = results["data"].get(language, {}).get(split, {"fingerprint": None})
             f1 = float(f1_of_counts(counts.sum(1)).mean())
             given = (sentence_counts.fingerprints[split][language], len(counts))
-            expected = (data_set["fingerprint"], len(results["seeds"]))
+            # The fingerprint of one task of several is that of its tags alone, which the results do not have.
+            fingerprint = data_set["fingerprint"] if metric is None else given[0]
+            expected = (fingerprint, len(results["seeds"]))
             if given != expected or not abs(f1 - score) < 1e-6:
                 raise ValueError(
                     f"`{found}` is not of the run of `{file}`: fingerprint, runs and F1 of {language} on {split} are "

@@ -549,7 +549,7 @@ def trained_on_both(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_one_model_learns_two_tasks_and_says_what_each_treebank_lacks(trained_on_both):
+def test_one_model_learns_two_tasks_and_says_what_each_treebank_lacks(trained_on_both, tmp_path):
     _, folder, output = trained_on_both
 
     results = read_results(folder)
@@ -572,6 +572,14 @@ def test_one_model_learns_two_tasks_and_says_what_each_treebank_lacks(trained_on
     assert test["cc_three"]["upos_accuracy"]["mean"] == pytest.approx(100 * correct / words)
     with pytest.raises(ValueError, match=r"is of several tasks, whose counts are in sentence_counts-feats.json, "):
         read_sentence_counts(folder)
+    of_feats = json.loads((folder / "sentence_counts-feats.json").read_text())
+    of_feats["counts"]["test"]["aa_one"]["correct"][0][0] -= 1
+    elsewhere = tmp_path / "sentence_counts-feats.json"
+    elsewhere.write_text(json.dumps(of_feats))
+    assert read_sentence_counts(elsewhere).name == folder.name
+    shutil.copy(folder / "results.json", tmp_path)
+    with pytest.raises(ValueError, match=r"is not of the run of .*: fingerprint, runs and F1 of aa_one on test are"):
+        read_sentence_counts(elsewhere)
 
 
 @pytest.mark.slow
