@@ -9,6 +9,9 @@ Weights are random, which changes no speed but spaCy's: it is slower where it fi
 finds some. The words are those of the test sets, one language after the other; encoders read them in pieces of a
 WordPiece vocabulary that is learnt from the training sets. spaCy is left out where it is not installed.
 
+`--models runs/mine runs/mine-int8` measures trained models beside these, as they are: folders that a recipe has left,
+or that `recipes/export.py` has written.
+
 Each system is loaded in a process of its own, whose peak memory is reported, and all take turns. `--clock cpu` takes
 the seconds of the processor instead of those on the wall: on a machine that is at work for others, these are what an
 idle one would take. Kept as `cpu_speed.json` with `--output benchmarks/cpu_speed.json`.
@@ -44,6 +47,9 @@ GOALS = {"minibert_int8": {"32": 60, "128": 30}}
 # Pieces that are learnt: so many that a word has about 1.4. The embeddings are as many as mBERT's all the same; which
 # of their rows are looked up makes no difference.
 VOCABULARY = 20_000
+
+# What tagging needs of a trained model's folder.
+MODEL_FILES = ["model*.safetensors", "model.onnx", "tokenizer.json", "words.json", "tagger.json", "config.json"]
 
 Tag = Callable[[Sequence[str]], Any]
 
@@ -203,6 +209,11 @@ def load_spacy(folder: Path) -> Tag:
     return lambda words: pipeline(Doc(pipeline.vocab, words=list(words))).ents
 
 
+def load_any(folder: Path) -> Tag:
+    """A model that a recipe has left, or one that export.py has written."""
+    return load_onnx(folder) if (folder / "model.onnx").is_file() else load_torch(folder)
+
+
 MBERT = encoder_tagger(vocab_size=119_547)
 # RoBERTa's classes differ from BERT's in the numbering of positions alone.
 XLM_R = encoder_tagger(vocab_size=250_002, max_position_embeddings=514, type_vocab_size=1)
@@ -253,7 +264,10 @@ class Contestant:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
-        self.bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        # A run's folder has checkpoints, results and Adam's state besides.
+        patterns = ["**/*"] if name in SYSTEMS else MODEL_FILES
+        files = {path for pattern in patterns for path in folder.glob(pattern)}
+        self.bytes = sum(path.stat().st_size for path in files if path.is_file())
 
     def ask(self, question: dict[str, Any]) -> Any:
         """
@@ -272,7 +286,7 @@ class Contestant:
 
 def compete(name: str, folder: Path) -> None:
     """Answer `{"sentences", "clock"}` with the seconds of each sentence, and anything else with the peak memory."""
-    tag = SYSTEMS[name].load(folder)
+    tag = SYSTEMS[name].load(folder) if name in SYSTEMS else load_any(folder)
     for line in sys.stdin:
         question = json.loads(line)
         answer: Any
@@ -290,11 +304,11 @@ def compete(name: str, folder: Path) -> None:
 
 
 def measure(
-    names: Sequence[str], sentences: dict[int, list[list[str]]], folder: Path, turns: int, clock: str
+    folders: dict[str, Path], sentences: dict[int, list[list[str]]], turns: int, clock: str
 ) -> dict[str, dict[str, Any]]:
     """Seconds a sentence, words a second, size and peak memory of each system."""
-    contestants = {name: Contestant(name, folder / name) for name in names}
-    seconds: dict[tuple[str, int], list[float]] = {(name, length): [] for name in names for length in sentences}
+    contestants = {name: Contestant(name, folder) for name, folder in folders.items()}
+    seconds: dict[tuple[str, int], list[float]] = {(name, length): [] for name in folders for length in sentences}
     for turn in range(turns + 1):
         for length, those in sentences.items():
             for name, contestant in contestants.items():
@@ -305,7 +319,7 @@ def measure(
     for name, contestant in contestants.items():
         latency = {str(length): median(seconds[name, length]) for length in sentences}
         outcome[name] = {
-            "title": SYSTEMS[name].title,
+            "title": SYSTEMS[name].title if name in SYSTEMS else name,
             "latency_seconds": latency,
             "words_per_second": {length: int(length) / taken for length, taken in latency.items()},
             "bytes": contestant.bytes,
@@ -366,11 +380,12 @@ def main() -> None:
     parser.add_argument("--corpora", nargs="+", default=[str(demo / "swa"), str(demo / "spa")])
     parser.add_argument("--words", nargs="+", type=int, default=[32, 128])
     parser.add_argument("--systems", nargs="+", choices=list(SYSTEMS), default=list(SYSTEMS))
+    parser.add_argument("--models", nargs="+", type=Path, default=[], help="Folders of trained models, measured too.")
     parser.add_argument("--sentences", type=int, default=10, help="Of each length, of all languages.")
     parser.add_argument("--turns", type=int, default=7)
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--output", help="JSON file for what was measured.")
-    parser.add_argument("--contestant", choices=list(SYSTEMS), help=argparse.SUPPRESS)
+    parser.add_argument("--contestant", help=argparse.SUPPRESS)
     parser.add_argument("--write", choices=list(SYSTEMS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -386,11 +401,18 @@ def main() -> None:
     names = [name for name in arguments.systems if importlib.util.find_spec(SYSTEMS[name].needs) is not None]
     if "mbert" not in names:
         parser.error("--systems needs mbert, which all are compared with")
+    models = {path.name: path for path in arguments.models}
+    for path in models.values():
+        if not any((path / file).is_file() for file in ("config.json", "model.onnx")):
+            parser.error(f"--models: {path} has no config.json and no model.onnx; expected the folder of a model")
+    if len(models) < len(arguments.models) or set(models) & set(SYSTEMS):
+        parser.error("--models: two contestants have the same name; rename a folder")
     with tempfile.TemporaryDirectory() as folder:
         for name in names:
             command = [sys.executable, "-m", "benchmarks.cpu_speed", "--write", name, "--folder", f"{folder}/{name}"]
             subprocess.run([*command, "--corpora", *arguments.corpora], check=True)
-        systems = measure(names, sentences, Path(folder), arguments.turns, arguments.clock)
+        folders = {name: Path(folder, name) for name in names} | models
+        systems = measure(folders, sentences, arguments.turns, arguments.clock)
         pieces = pieces_per_word(Path(folder, "mbert"), sentences)
     speedups = {
         name: {
