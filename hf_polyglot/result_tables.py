@@ -176,7 +176,7 @@ def treebanks_table(runs: Sequence[Mapping[str, Any]], *, split: str = "test", f
             What counts as few: at most so many.
     """
     names = list(dict.fromkeys(name for run in runs for name in run["scores"][split] if name not in AVERAGES))
-    sizes = {name: int(_training_sentences(runs, name).replace(",", "")) for name in names}
+    sizes = {name: _num_training_sentences(runs, name) for name in names}
     names.sort(key=lambda name: sizes[name])
     tables = []
     for task in TASKS.values():
@@ -187,17 +187,21 @@ def treebanks_table(runs: Sequence[Mapping[str, Any]], *, split: str = "test", f
         title = "F1" if task.metric == "f1" else task.metric
         titles = _without_common_beginning([run["name"] for run, _ in columns])
         rows = [[f"{task.name.upper()} {title}", "Training sentences", *titles]]
-        with_task = [name for name in names if any(_cell(run, split, name, metric) != "–" for run, metric in columns)]
-        few = [name for name in with_task if sizes[name] <= few_sentences]
+        known = {name: [metric in run["scores"][split].get(name, {}) for run, metric in columns] for name in names}
+        # Averages over other languages would look comparable and not be.
+        shared = [name for name in names if all(known[name])]
+        few = [name for name in shared if sizes[name] <= few_sentences]
+
+        with_task = [name for name in names if any(known[name])]
         for name in with_task:
-            cells = [_cell(run, split, name, metric) for run, metric in columns]
-            rows.append([name, f"{sizes[name]:,}", *cells])
-            if 1 < len(few) < len(with_task) and name == few[-1]:
+            rows.append([name, f"{sizes[name]:,}", *(_cell(run, split, name, metric) for run, metric in columns)])
+            if 1 < len(few) < len(shared) and name == few[-1]:
                 cells = [_average_cell(run, split, few, metric) for run, metric in columns]
-                rows.append([f"**average of these {len(few)}**", "", *cells])
-        if len(with_task) > 1:
-            cells = [_average_cell(run, split, with_task, metric) for run, metric in columns]
-            rows.append(["**average of all**", "", *cells])
+                rows.append([f"**average of {len(few)} with at most {few_sentences:,}**", "", *cells])
+        if len(shared) > 1:
+            title = "all" if len(shared) == len(with_task) else f"the {len(shared)} that all have"
+            cells = [_average_cell(run, split, shared, metric) for run, metric in columns]
+            rows.append([f"**average of {title}**", "", *cells])
         tables.append(_markdown(rows))
     return "\n\n".join(tables)
 
@@ -535,10 +539,13 @@ def _columns(languages: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _training_sentences(runs: Sequence[Mapping[str, Any]], language: str) -> str:
-    for run in runs:
-        if "train" in run["data"].get(language, {}):
-            return f"{run['data'][language]['train']['sentences']:,}"
-    return "0"
+    return f"{_num_training_sentences(runs, language):,}"
+
+
+def _num_training_sentences(runs: Sequence[Mapping[str, Any]], language: str) -> int:
+    """Those of the first run that was trained on this language."""
+    trained_on = (run["data"].get(language, {}).get("train") for run in runs)
+    return next((described["sentences"] for described in trained_on if described is not None), 0)
 
 
 def _cell(run: Mapping[str, Any], split: str, key: str, metric: str) -> str:

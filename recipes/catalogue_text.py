@@ -1,12 +1,12 @@
 """
 Unlabelled text of a small language from what free software says in it: the translations in gettext catalogues.
 
-    python recipes/catalogue_text.py --catalogues /usr/share/locale/kk --output_file kaz.txt
+    python recipes/catalogue_text.py --catalogues /usr/lib/libreoffice/program/resource/kk --output_file kaz.txt
     accelerate launch recipes/distill.py --teacher runs/mine --corpora kaz=my_corpora/kaz --text_files kaz=kaz.txt
 
-Few languages have so little text that no program speaks them: LibreOffice alone, in Debian's packages
-libreoffice-l10n-kk and the like, has thousands of sentences in over a hundred languages. Its words are those of
-menus and help, not of news. Mind the licence of the program.
+Few languages have so little text that no program speaks them: LibreOffice alone has thousands of sentences in many,
+on Debian and its kin in the packages libreoffice-l10n-kk and the like. Its words are those of menus and help, not of
+news. Mind the licence of the program.
 
 Needs: pip install "hf_polyglot[catalogues]"
 """
@@ -32,6 +32,7 @@ def main(arguments: CatalogueArguments) -> list[str]:
     sentences = translated_sentences(arguments.catalogues, arguments.min_words)
     # So that the first ones, which distill.py --max_text_sentences keeps, are of all programs.
     random.Random(0).shuffle(sentences)
+    Path(arguments.output_file).parent.mkdir(parents=True, exist_ok=True)
     Path(arguments.output_file).write_text("".join(f"{sentence}\n" for sentence in sentences), encoding="utf-8")
     num_words = sum(len(sentence.split()) for sentence in sentences)
     print(f"{arguments.output_file}: {len(sentences):,} sentences, {num_words:,} words")

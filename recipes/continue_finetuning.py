@@ -25,6 +25,7 @@ from hf_polyglot.model_files import checked_model_name, weights_digest
 from hf_polyglot.models.label_scheme import labels_by_scheme, labels_of
 from hf_polyglot.result_tables import progress_table, selection_table, sizes_table
 from hf_polyglot.results import read_results
+from hf_polyglot.tasks import task_of
 from hf_polyglot.training.adapters import (
     AdapterArguments,
     adapter_description,
@@ -119,6 +120,12 @@ def load_languages(arguments: ContinueArguments, results: dict[str, Any]) -> Rec
     if set(chosen) <= set(sources):
         arguments = replace(arguments, corpora=[f"{language}={sources[language]}" for language in chosen])
     config: Any = AutoConfig.from_pretrained(arguments.model)
+    own_tasks = [task_of(scheme).name for scheme in labels_by_scheme(config)]
+    if max(len(own_tasks), len(arguments.tasks)) > 1 and [task.name for task in arguments.tasks] != own_tasks:
+        raise ValueError(
+            f"`task` is {arguments.task!r}, and the model was trained for {' '.join(own_tasks)!r}; expected its own "
+            "tasks. Leave `task` out: a language that lacks one is trained on the others."
+        )
     asked_for = {"adapter": arguments.adapter != "none", "ewc_strength": arguments.ewc_strength != 0}
     if getattr(config, "further_labels", None) and any(asked_for.values()):
         name = next(name for name, is_asked_for in asked_for.items() if is_asked_for)
@@ -181,6 +188,8 @@ def main(arguments: ContinueArguments, training: PolyglotTrainingArguments) -> d
         def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
             languages = list(corpora.train)
             model = load_to_continue(arguments.model, corpora.labels, languages, corpora.further_labels)
+            if corpora.further_labels:
+                model.config.loss_weights = corpora.loss_weights or None
             if arguments.freeze_embeddings:
                 model.get_input_embeddings().requires_grad_(False)
             if arguments.num_frozen_layers:

@@ -13,11 +13,12 @@ be left out: --distillation_epochs 0 trains the same student without a teacher, 
 Needs a trained tagger: a folder that a recipe has left, or any model for token classification on the Hub.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hf_polyglot.inference.tagged_words import segment_words
 from hf_polyglot.models.label_scheme import labels_by_scheme
+from hf_polyglot.tasks import TASKS
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.command_line import parse_recipe
 from hf_polyglot.training.distillation import DistillationTrainer
@@ -28,6 +29,7 @@ from hf_polyglot.training.distillation_run import (
     distillation_settings,
     distillation_training,
     joined_sentences,
+    report_kept_shares,
     take_tasks_of_teacher,
 )
 from hf_polyglot.training.publishing import results_summary, train_and_publish
@@ -41,6 +43,15 @@ from hf_polyglot.training.unlabelled_text import TextArguments, read_text_files,
 @dataclass
 class DistillArguments(CorpusArguments, TextArguments, DistillationArguments, StudentArguments):
     """Who teaches whom, on which texts."""
+
+    task: str = field(
+        default="",
+        metadata={
+            "help": "Which of the teacher's tasks the student learns. Default: all.",
+            "choices": list(TASKS),
+            "nargs": "+",
+        },
+    )
 
 
 def main(arguments: DistillArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
@@ -69,7 +80,7 @@ def main(arguments: DistillArguments, training: PolyglotTrainingArguments) -> di
         options = {"processing_class": student.tokenizer, "eval_dataset": corpora.source_validation}
         if digest is not None:
             first = distillation_training(args, arguments)
-            check_same_distillation(first, digest, settings)
+            check_same_distillation(first, digest, settings, [task.name for task in corpora.tasks])
             distillation = DistillationTrainer(
                 model,
                 first,
@@ -81,6 +92,7 @@ def main(arguments: DistillArguments, training: PolyglotTrainingArguments) -> di
                 digest=digest,
                 **options,
             )
+            report_kept_shares(distillation)
             if training.num_train_epochs == 0:
                 return distillation
             distil_first(distillation)

@@ -1,16 +1,19 @@
 """Sentences of a language from gettext catalogues: what programs say in it."""
 
 import re
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 SUFFIXES = (".mo", ".po")
 
-# What a program fills in before anybody reads the text: %d, %1, %(name)s, $(ARG1), ${name}, {0}, #1.
-_PLACEHOLDER = re.compile(r"%[\w(%-]|\$[({\w]|\{\w*\}|#\d")
-_MARKUP = re.compile(r"<[^<>]*>|&\w+;")
-# The key that chooses an entry of a menu: "(~F)" behind it where letters are of another script, else within it.
-_ACCESS_KEY = re.compile(r"\s?\([~&_]\w\)|[~&_](?=\w)")
+# What a program fills in before anybody reads the text: %d, %1, %.2f, %(name)s, $(ARG1), ${name}, {0:d}, #, <name>.
+_PLACEHOLDER = re.compile(r"%\S|\$[({\w]|\{[^{}]*\}|#|<\w+>|&\w+;")
+# Of text that is shown with markup, as <b>...</b>: elements that end.
+_MARKUP = re.compile(r"<(\w+)[^<>]*>(?=.*</\1>)|</\w+>|<(?:br|p|hr|img)\b[^<>]*/?>")
+# The key that chooses an entry of a menu: "(~F)" behind it where letters are of another script, else within or before
+# a word; R&D and LC_ALL have none.
+_ACCESS_KEY = re.compile(r"\s?\([~&_]\w\)|(?<!\S)[~&_](?=\w)|(?<=[^\W_])[~](?=\w)|(?<=[^\W\d_])[&_](?=[^\W\d_A-Z])")
 
 
 def translated_sentences(paths: Sequence[str | Path], min_words: int = 4) -> list[str]:
@@ -77,12 +80,13 @@ def _translations(file: Path) -> Iterator[str]:
         ) from None
     try:
         entries = list(polib.mofile(str(file)) if file.suffix == ".mo" else polib.pofile(str(file)))
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, UnicodeDecodeError, ValueError, struct.error) as error:
         raise ValueError(f"{file}: {error}; expected a gettext catalogue. Leave it out, or mend it.") from error
     for entry in entries:
         if entry.obsolete or "fuzzy" in entry.flags:  # of a text that has changed since
             continue
-        yield from (text for text in (entry.msgstr, *entry.msgstr_plural.values()) if text and text != entry.msgid)
+        originals = ("", entry.msgid, entry.msgid_plural)
+        yield from (text for text in (entry.msgstr, *entry.msgstr_plural.values()) if text not in originals)
 
 
 def _as_read(text: str) -> str | None:

@@ -103,6 +103,8 @@ def load_joint_corpora(
     loaded: dict[str, LoadedCorpora] = {}
     for task in tasks:
         having = {language: source for language, source in sources.items() if task in known[language]}
+        if not having and task in (known_labels or {}):  # a model that has it goes on with languages that have not
+            continue
         if not having:
             raise ValueError(
                 f"No corpus has `{task}`: {', '.join(map(str, sources))} have {', '.join({*chain(*known.values())})}. "
@@ -121,7 +123,7 @@ def load_joint_corpora(
     notes = list(dict.fromkeys(note for report in reports.values() for note in report.notes))
     for report in reports.values():
         report.notes = []
-    labels = {task: report.labels for task, report in reports.items()}
+    labels = {task: reports[task].labels if task in reports else list((known_labels or {})[task]) for task in tasks}
     corpora = {language: _joined(language, sources[language], loaded, labels, notes) for language in sources}
     return JointCorpora(corpora, labels, JointReport(reports, notes))
 
@@ -136,7 +138,7 @@ def _joined(
     """The splits of a language with a column for each task. What it lacks is noted."""
     parts = {task: of_task.corpora[language] for task, of_task in loaded.items() if language in of_task.corpora}
     tagged = {task: splits for task, splits in parts.items() if _is_tagged(task, splits, labels[task])}
-    if lacking := [task for task in loaded if task not in tagged]:
+    if lacking := [task for task in labels if task not in tagged]:
         notes.append(f"{language}: no {' and no '.join(lacking)}. It is trained and scored on its other tasks.")
     first = next(iter(parts.values()))
     joined = {}

@@ -122,6 +122,11 @@ def load_to_continue(
     model = AutoModelForTokenClassification.from_pretrained(model_name, dtype=torch.float32)
     known = labels_by_scheme(model.config)
     first, *further = known
+    if further_labels and set(further_labels) != set(further):
+        raise ValueError(
+            f"There are labels of the further tasks {', '.join(further_labels)}, and `{model_name}` has "
+            f"{', '.join(further) or 'none'}; expected the tasks that it was trained for. Leave the others out."
+        )
     given = {first: list(labels)} | {name: list((further_labels or known)[name]) for name in further}
     for scheme, of_task in known.items():
         if given[scheme][: len(of_task)] != of_task:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from hf_polyglot.models.label_scheme import WORD_CLASSES
-from hf_polyglot.tasks import TASKS, task_of
+from hf_polyglot.tasks import task_of
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.command_line import write_json
 from hf_polyglot.training.distillation import (
@@ -29,8 +29,8 @@ from hf_polyglot.training.students import Student, shares_pieces
 
 DISTILLED = "distilled"
 
-# In percent; less is warned of.
-LEAST_KEPT_SHARE = 50
+# Less of the teacher's probability is warned of.
+LEAST_KEPT_PERCENT = 50
 
 
 @dataclass
@@ -161,7 +161,6 @@ def distil_first(trainer: DistillationTrainer) -> None:
         trainer.args.print(f"The student was distilled already: {ended.parent}")
         return
     trainer.args.print(f"Distillation on {len(trainer.train_dataset):,} sentences, at {trainer.settings.positions}")
-    report_kept_shares(trainer)
     try:
         trainer.train(resume_from_checkpoint=is_resumed)
     except KeyboardInterrupt as interruption:
@@ -193,11 +192,11 @@ def report_kept_shares(trainer: DistillationTrainer) -> None:
         f"{settings.num_kept}, have {said} of the teacher's probability."
     )
     for scheme, share in shares.items():
-        if share < LEAST_KEPT_SHARE:
+        if share < LEAST_KEPT_PERCENT:
             warnings.warn(
                 f"The kept labels of {scheme} have {share:.1f} % of the teacher's probability at `temperature` "
                 f"{settings.temperature:g}, and the student is told little but that all others are alike; expected "
-                f"{LEAST_KEPT_SHARE} % or more. Take a lower temperature, which suits many labels, or more "
+                f"{LEAST_KEPT_PERCENT} % or more. Take a lower temperature, which suits many labels, or more "
                 "`num_kept_labels`.",
                 stacklevel=2,
             )
@@ -207,7 +206,9 @@ def _is_resumed(first: PolyglotTrainingArguments) -> bool:
     return str(first.resume_from_checkpoint or "false").lower() == "true"
 
 
-def check_same_distillation(first: PolyglotTrainingArguments, digest: str, settings: DistillationSettings) -> None:
+def check_same_distillation(
+    first: PolyglotTrainingArguments, digest: str, settings: DistillationSettings, schemes: Sequence[str]
+) -> None:
     """
     Note teacher and settings beside the checkpoints, or, in a run that is resumed, refuse to go on with others.
 
@@ -218,12 +219,15 @@ def check_same_distillation(first: PolyglotTrainingArguments, digest: str, setti
             Of the teacher, by [`teacher_digest`](hf_polyglot.training.teacher.teacher_digest).
         settings ([`DistillationSettings`]):
             What is compared.
+        schemes (`Sequence[str]`):
+            Of the tasks that are taught.
 
     Raises:
-        ValueError: if the teacher is another one, or if something else is to be compared.
+        ValueError: if the teacher is another one, if something else is to be compared, or for longer.
     """
     note = Path(first.output_dir) / "distillation.json"
-    taught = {"teacher": digest[:12], **dataclasses.asdict(settings)}
+    taught = {"teacher": digest[:12], **dataclasses.asdict(settings), "tasks": list(schemes)}
+    taught |= {"epochs": first.num_train_epochs, "learning_rate": first.learning_rate}
     if _is_resumed(first) and note.is_file():
         begun = json.loads(note.read_text(encoding="utf-8"))
         if differing := [name for name in taught if begun.get(name) != taught[name]]:
@@ -237,6 +241,7 @@ def check_same_distillation(first: PolyglotTrainingArguments, digest: str, setti
             )
     elif first.process_index == 0:
         note.parent.mkdir(parents=True, exist_ok=True)
+        note.with_name(SAFE_WEIGHTS_NAME).unlink(missing_ok=True)  # what another run has left there
         write_json(str(note), taught)
 
 
@@ -257,7 +262,7 @@ def take_tasks_of_teacher(arguments: CorpusArguments, taught: Mapping[str, Seque
         ValueError: if one is asked for that the teacher has not learned.
     """
     schemes = {task_of(scheme): scheme for scheme in taught}
-    if arguments.tasks == [TASKS["ner"]]:  # the default, which says nothing
+    if not arguments.task:
         arguments.task = " ".join(task.name for task in schemes)
     if unknown := [task.name for task in arguments.tasks if task not in schemes]:
         raise ValueError(

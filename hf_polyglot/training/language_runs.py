@@ -122,10 +122,9 @@ def train_each_language(
     for language, own_training in trainings.items():
         own_corpora = corpora.of_languages([language])
         own_training.output_dir = str(folder / language)
-        # Continued runs have no such argument.
-        least = getattr(arguments, "monolingual_min_sentences", 0)
-        epochs = math.ceil(least / len(corpora.train[language]))
-        own_training.num_train_epochs = max(own_training.num_train_epochs, epochs)
+        if least := getattr(arguments, "monolingual_min_sentences", 0):  # continued runs have no such argument
+            epochs = math.ceil(least / max(1, len(corpora.train[language])))
+            own_training.num_train_epochs = max(own_training.num_train_epochs, epochs)
         if training.push_to_hub:
             own_training.hub_model_id = f"{training.hub_model_id or folder.name}-{language}"
         training.print(f"\n{language}, {len(runs) + 1} of {len(corpora.train)}")

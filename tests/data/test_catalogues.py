@@ -20,6 +20,12 @@ def catalogues(tmp_path):
         ("Missing translation of this text", ""),
         ("Found %d files in folder", "Rasta %d failų šiame aplanke"),
         ("Open", "Atverti"),
+        ("Change the content of it", "Ar pakeisti „#“ turinį?"),
+        ("At most %.2f per cent of it", "Daugiausia %.2f procento viso"),
+        ("Fill in {0:d} of the fields", "Užpildyti {0:d} šių laukų"),
+        ("Give <name> to this file", "Suteikti <name> šiam failui"),
+        ("The variable LC_ALL of R&D is set", "Kintamasis LC_ALL iš R&D nustatytas"),
+        ("The ~format of the &page", "Šio ~puslapio &formatas yra"),
     ):
         editor.append(polib.POEntry(msgid=original, msgstr=translation))
     editor.append(polib.POEntry(msgid="Old text of this", msgstr="Senas šio dalyko tekstas", obsolete=True))
@@ -29,6 +35,13 @@ def catalogues(tmp_path):
             msgid="One more file here",
             msgid_plural="More files are here",
             msgstr_plural={0: "Dar vienas failas čia", 1: "Dar keli failai čia"},
+        )
+    )
+    editor.append(
+        polib.POEntry(
+            msgid="One word is left",
+            msgid_plural="More words are left",
+            msgstr_plural={0: "", 1: "More words are left"},
         )
     )
     editor.save(str(folder / "editor.po"))
@@ -45,6 +58,8 @@ def test_what_is_translated_and_reads_as_text_is_kept_once(catalogues):
         "Užverti langą dabar",
         "Ar tikrai to norite?",
         "Įrašyti failą kitu vardu",
+        "Kintamasis LC_ALL iš R&D nustatytas",
+        "Šio puslapio formatas yra",
         "Dar vienas failas čia",
         "Dar keli failai čia",
         "Šio puslapio negalima parodyti",
@@ -60,6 +75,9 @@ def test_what_is_no_catalogue_or_has_no_text_is_refused(catalogues):
         translated_sentences([catalogues])
     with pytest.raises(ValueError, match=r"nothing is no gettext catalogue and has none; expected a file .mo or .po"):
         translated_sentences([catalogues / "nothing"])
+    damaged.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"damaged.mo: .*; expected a gettext catalogue. Leave it out, or mend it"):
+        translated_sentences([catalogues])
     damaged.unlink()
     with pytest.raises(ValueError, match=r"have no translation of 9 words or more; expected some. Take a lower"):
         translated_sentences([catalogues], min_words=9)

@@ -136,6 +136,17 @@ def test_a_column_of_entities_in_conllu_is_found(folder):
     assert tasks_of_source("aa", folder / "aa_one-ud") == ["ner_tags", "upos", "feats"]
 
 
+def test_a_task_that_the_model_knows_may_be_lacking_altogether(tmp_path):
+    known = {"ner_tags": ["O", "B-LOC", "I-LOC"], "upos": ["NOUN", "VERB"]}
+
+    joint = load_joint_corpora({"swa": entities(tmp_path / "swa")}, ["ner_tags", "upos"], known_labels=known)
+
+    assert joint.labels == {"ner_tags": ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"], "upos": ["NOUN", "VERB"]}
+    train = joint.corpora["swa"]["train"]
+    assert train["upos"][:] == [[]] and train.features["upos"].feature.names == ["NOUN", "VERB"]
+    assert "swa: no upos. It is trained and scored on its other tasks." in joint.report.notes
+
+
 def test_what_no_corpus_has_is_refused(folder, tmp_path):
     swahili, treebank = entities(tmp_path / "swa"), folder / "aa_one-ud"
 

@@ -72,6 +72,10 @@ def test_new_labels_of_a_further_task_leave_the_weights_of_the_old_ones(name, tm
     tag_words(grown, tokenizer, SENTENCES)
     with pytest.raises(ValueError, match=r"The labels are X; expected those of .* first, NOUN, PROPN, PUNCT"):
         load_to_continue(str(tmp_path), LABELS, ["eng"], further | {"upos": ["X"]})
+    with pytest.raises(
+        ValueError, match=r"labels of the further tasks upos, and .* has upos, feats; expected the tas"
+    ):
+        load_to_continue(str(tmp_path), LABELS, ["eng"], {"upos": further["upos"]})
 
 
 @pytest.mark.parametrize("make_model", TINY_MODELS.values(), ids=TINY_MODELS)

@@ -17,7 +17,7 @@ from hf_polyglot.training.distillation import (
     target_distribution,
     uniform_layers,
 )
-from hf_polyglot.training.distillation_run import report_kept_shares
+from hf_polyglot.training.distillation_run import check_same_distillation, report_kept_shares
 from hf_polyglot.training.teacher import StockTagger, load_teacher, teacher_digest, teacher_targets
 from hf_polyglot.training.teacher_outputs import read_outputs, write_outputs
 from tests.fresh_process import run_program
@@ -473,6 +473,26 @@ def test_it_is_said_how_much_of_the_teacher_is_kept_and_warned_if_that_is_little
     assert "at most 2, have 40.0 % (IOB2), 66.7 % (upos), 50.0 % (feats) of the teacher's" in capsys.readouterr().out
     (warning,) = warned
     assert "The kept labels of IOB2 have 40.0 % of the teacher's probability at `temperature` 1e+06" in str(warning)
+
+
+def test_a_new_distillation_leaves_nothing_of_an_old_one_and_a_resumed_one_is_the_same(tmp_path):
+    ended = tmp_path / "model.safetensors"
+    ended.write_bytes(b"of another run")
+    begun = training_arguments(tmp_path, num_train_epochs=2)
+    check_same_distillation(begun, "digest", DistillationSettings(), ["upos"])
+    assert not ended.exists()
+
+    ended.write_bytes(b"of this run")
+    resumed = training_arguments(tmp_path, num_train_epochs=2, resume_from_checkpoint="true")
+    check_same_distillation(resumed, "digest", DistillationSettings(), ["upos"])
+    assert ended.exists()
+    with pytest.raises(ValueError, match=r"began with tasks \['upos'\] \(now \['feats'\]\); expected the same"):
+        check_same_distillation(resumed, "digest", DistillationSettings(), ["feats"])
+    with pytest.raises(ValueError, match=r"began with another teacher, or one of another version"):
+        check_same_distillation(resumed, "other", DistillationSettings(), ["upos"])
+    resumed.num_train_epochs = 3
+    with pytest.raises(ValueError, match=r"began with epochs 2 \(now 3\); expected the same"):
+        check_same_distillation(resumed, "digest", DistillationSettings(), ["upos"])
 
 
 def test_rows_are_read_as_they_were_written(tmp_path):

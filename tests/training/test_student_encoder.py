@@ -1,5 +1,7 @@
 """New student encoders: their sizes, their pieces, what they begin with, and where they can be used."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from transformers import (
@@ -14,6 +16,7 @@ from transformers import (
 
 from hf_polyglot import EncoderCRFForTokenClassification, SlicerForTokenClassification
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
+from hf_polyglot.training.recipe_encoders import TINY, EncoderChoice, chosen_encoder
 from hf_polyglot.training.student_encoder import (
     StudentEncoderArguments,
     build_student_encoder,
@@ -27,6 +30,7 @@ from tests.models.tiny_models import (
     character_pieces,
     encoder_config,
     tiny_byte_crf,
+    tiny_linear_tagger,
     tiny_slicer,
 )
 from tests.training.test_trainer import training_arguments
@@ -199,3 +203,18 @@ def test_students_of_bytes_need_no_pieces_and_others_do(tmp_path):
     assert student.new_model(LABELS, {"label_scheme": "IOB2"}).config.hidden_size == 16
     with pytest.raises(ValueError, match=r"The teacher reads no pieces.*--student_encoder, or take --student_type"):
         load_student(StudentArguments(**SMALL), training, teacher, tokenizer, WORDS)
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_encoders_are_written_on_each_node_if_nodes_share_no_disk(each, tmp_path, monkeypatch):
+    asked = []
+    training = training_arguments(tmp_path, save_on_each_node=each)
+    monkeypatch.setattr(
+        type(training), "main_process_first", lambda self, local=True: asked.append(local) or nullcontext()
+    )
+
+    name = chosen_encoder(EncoderChoice(encoder=TINY), training, ["Amina lives in Kano"])
+    load_student(StudentArguments(**SMALL), training, tiny_linear_tagger()[0], character_pieces(), WORDS)
+
+    assert asked == [each, each]
+    assert AutoModel.from_pretrained(name).config.hidden_size > 0
