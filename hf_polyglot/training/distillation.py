@@ -15,166 +15,42 @@ References:
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from transformers import Trainer
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from torch import Tensor
 
 from hf_polyglot.data.collators import collator_for, word_counts
 from hf_polyglot.models.crf import FORBIDDEN
 from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_by_scheme
 from hf_polyglot.models.piece_encoder import vectors_at
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
-from hf_polyglot.training.teacher import (
-    check_sequence_nbest,
-    labels_of_mask,
-    log_probabilities_of_task,
-    mask_of_lengths,
-    scores_and_crf,
-    teacher_digest,
-    teacher_targets,
+from hf_polyglot.training.distillation_batches import (
+    ROW,
+    DistillationCollator,
+    DistillationSettings,
+    keep_teacher_outputs,
+    targets_of_tasks,
 )
-from hf_polyglot.training.teacher_outputs import (
-    SentenceRows,
-    batches_of_like_length,
-    outputs_folder,
-    read_outputs,
-    write_outputs,
+from hf_polyglot.training.distillation_losses import (
+    mean_of_update,
+    path_cross_entropy,
+    soft_cross_entropy,
+    target_distribution,
 )
+from hf_polyglot.training.hidden_projections import (
+    add_projections,
+    apart_from_projections,
+    load_projections,
+    projections_of,
+    remove_projections,
+)
+from hf_polyglot.training.teacher import check_sequence_nbest, log_probabilities_of_task, scores_and_crf
 from hf_polyglot.training.trainer import PolyglotTrainer
-
-POSITIONS = ("words", "pieces")
-PROJECTIONS = "distillation_projections"
-PROJECTIONS_FILE = f"{PROJECTIONS}.safetensors"
-ROW = "row"
-# What is kept of a teacher's outputs for each task, as `target_ids.upos`: the type on the disk, and that in a batch.
-TARGET_TYPES = {"target_ids": (np.uint16, np.int64), "target_probabilities": (np.float16, np.float32)}
-# Pieces, words or bytes that the teacher reads at once, with their padding.
-UNITS_AT_ONCE = 4096
-
-
-@dataclass(frozen=True)
-class DistillationSettings:
-    """
-    What a student learns of its teacher.
-
-    Args:
-        temperature (`float`, *optional*, defaults to 3.0):
-            T: what all scores of teacher and student are divided by.
-        positions (`str`, *optional*, defaults to `"words"`):
-            Where they are compared: at the words, or at all pieces.
-        num_kept (`int`, *optional*):
-            Labels of the teacher that are looked at, the most probable ones; what is left is spread evenly over the
-            others. Defaults to all.
-        sequence_nbest (`int`, *optional*, defaults to 0):
-            Compare this many best paths of two CRFs, and not the labels of single words.
-        hidden_weight (`float`, *optional*, defaults to 0.0):
-            Weight of the mean squared difference of hidden states.
-        attention_weight (`float`, *optional*, defaults to 0.0):
-            Weight of that of attentions.
-    """
-
-    temperature: float = 3.0
-    positions: str = "words"
-    num_kept: int | None = None
-    sequence_nbest: int = 0
-    hidden_weight: float = 0.0
-    attention_weight: float = 0.0
-
-    def __post_init__(self):
-        if self.temperature <= 0:
-            raise ValueError(f"`temperature` is {self.temperature}; expected a number above 0, such as 3. Correct it.")
-        if self.positions not in POSITIONS:
-            raise ValueError(f"`positions` is {self.positions!r}; expected {' or '.join(POSITIONS)}. Correct it.")
-        for name, least in (("sequence_nbest", 0), ("hidden_weight", 0), ("attention_weight", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"`{name}` is {getattr(self, name)}; expected {least} or more. Correct it.")
-        if self.num_kept is not None and self.num_kept < 1:
-            raise ValueError(f"`num_kept` is {self.num_kept}; expected 1 or more. Leave it out for all labels.")
-
-    @property
-    def matches_inside(self) -> bool:
-        """Whether hidden states or attentions are compared, for which the teacher must read along."""
-        return self.hidden_weight > 0 or self.attention_weight > 0
-
-
-def target_distribution(target_ids: Tensor, target_probabilities: Tensor, is_possible: Tensor) -> Tensor:
-    """
-    The teacher's distribution over the student's labels, `(batch, positions, labels)`.
-
-    What the kept labels leave of the probability is spread evenly over the others; what stands on labels that the
-    student cannot give there, as its label scheme forbids them, is left out; and the rest sums to one again.
-
-    Args:
-        target_ids (`LongTensor` of shape `(batch, positions, kept)`):
-            Labels, by their ids of the student.
-        target_probabilities (`Tensor` of shape `(batch, positions, kept)`):
-            Their probabilities.
-        is_possible (`BoolTensor` of shape `(batch, positions, labels)`):
-            Which labels the student may give, and the teacher knows.
-    """
-    is_kept = torch.zeros_like(is_possible).scatter(2, target_ids, torch.ones_like(target_ids, dtype=torch.bool))
-    others = is_possible & ~is_kept
-    left = (1 - target_probabilities.sum(2, keepdim=True)).clamp(min=0)
-    spread = left / others.sum(2, keepdim=True).clamp(min=1) * others
-    targets = spread.scatter_add(2, target_ids, target_probabilities) * is_possible
-    return targets / targets.sum(2, keepdim=True).clamp(min=torch.finfo(targets.dtype).tiny)
-
-
-def soft_cross_entropy(log_probabilities: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    """
-    Cross-entropy `H(p, q)` of the student's distributions q under the teacher's p, summed over positions, in nats.
-
-    Both are at temperature T. The sum is not multiplied by T^2: that is to keep its weight beside a loss on gold
-    labels (Hinton et al. 2015, section 2), and there is none here; the labelled data come afterwards, and Adam does
-    not see the scale. The gradient is zero where q is p.
-
-    Args:
-        log_probabilities (`Tensor` of shape `(batch, positions, labels)`):
-            Of the student.
-        targets (`Tensor` of shape `(batch, positions, labels)`):
-            Probabilities of the teacher.
-        mask (`BoolTensor` of shape `(batch, positions)`):
-            True on real positions.
-    """
-    products = torch.where(targets > 0, targets * log_probabilities, 0.0)  # (batch, positions, labels)
-    return -(products.sum(2) * mask).sum()
-
-
-def path_cross_entropy(
-    crf, emissions: Tensor, paths: Tensor, probabilities: Tensor, mask: Tensor, language_ids: Tensor | None,
-    temperature: float,
-) -> Tensor:  # fmt: skip
-    """
-    Cross-entropy of a CRF under a distribution over paths, summed over sentences, in nats.
-
-    Args:
-        crf ([`LinearChainCRF`]):
-            Of the student.
-        emissions (`Tensor` of shape `(batch, words, labels)`):
-            Its emission scores.
-        paths (`LongTensor` of shape `(batch, words, kept)`):
-            Label ids.
-        probabilities (`Tensor` of shape `(batch, kept)`):
-            Of the paths, by the teacher.
-        mask (`BoolTensor` of shape `(batch, words)`):
-            True on real words.
-        language_ids (`LongTensor` of shape `(batch,)`, *optional*):
-            Language of each sentence.
-        temperature (`float`):
-            What all scores are divided by.
-    """
-    scores = torch.stack([crf.path_score(emissions, path, mask, language_ids) for path in paths.unbind(2)], 1)
-    log_partition = crf.log_partition(emissions, mask, language_ids, temperature)  # (batch,)
-    return (log_partition - (probabilities * scores).sum(1) / temperature).sum()
 
 
 def uniform_layers(num_student: int, num_teacher: int) -> list[int]:
@@ -192,227 +68,6 @@ def uniform_layers(num_student: int, num_teacher: int) -> list[int]:
         [4, 8, 12]
     """
     return [max(1, round(layer * num_teacher / num_student)) for layer in range(1, num_student + 1)]
-
-
-class DistillationCollator:
-    """
-    Batches of unlabelled sentences for a student, with what its teacher says of them or reads of them.
-
-    Args:
-        student ([`PieceCollator`] or [`SpellingCollator`]):
-            Of the student.
-        teacher (`Callable`):
-            Of the teacher.
-        settings ([`DistillationSettings`]):
-            What is compared where.
-        kept (`Mapping[str, SentenceRows]`, *optional*):
-            What the teacher said. By default, the batch has what the teacher must read.
-
-    Sentences without a `row`, which is their number in what is kept, are labelled ones, and make the student's own
-    batch.
-    """
-
-    def __init__(
-        self,
-        student: Any,
-        teacher: Any,
-        settings: DistillationSettings,
-        kept: Mapping[str, SentenceRows] | None = None,
-    ):
-        self.labelled = student
-        self.student, self.teacher = (at_positions(collator, settings) for collator in (student, teacher))
-        self.lengths = getattr(student, "lengths", word_counts)
-        self.settings = settings
-        self.kept = kept
-
-    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """
-        The batch of these examples.
-
-        Raises:
-            ValueError: if teacher and student cut a word into different numbers of pieces.
-        """
-        if ROW not in examples[0]:
-            return self.labelled(examples)
-        sentences = [{"tokens": row["tokens"], "language": row.get("language")} for row in examples]
-        batch = self.student(sentences)
-        counts = counts_of_positions(batch, sentences, self.settings)
-        mask = mask_of_lengths(counts)
-        batch["labels"] = labels_of_mask(mask)
-        if self.kept is None:
-            batch["teacher"] = self.teacher(sentences)
-            of_teacher = counts_of_positions(batch["teacher"], sentences, self.settings)
-        else:
-            rows = {name: [array[row[ROW]] for row in examples] for name, array in self.kept.items()}
-            batch["targets"] = {}
-            for name, arrays in rows.items():
-                kind, scheme = name.split(".")
-                tensors = [torch.from_numpy(array.astype(TARGET_TYPES[kind][1])) for array in arrays]
-                of_task = batch["targets"].setdefault(scheme, {})
-                of_task[kind] = nn.utils.rnn.pad_sequence(tensors, batch_first=True)
-                if kind == "target_ids":  # every task has as many
-                    of_teacher = [len(ids) for ids in arrays]
-        for sentence, own, other in zip(sentences, counts, of_teacher, strict=True):
-            if own != other:
-                raise ValueError(
-                    f"The student cuts {' '.join(sentence['tokens'])!r:.80} into {own} pieces, and its teacher into "
-                    f"{other}; expected the same pieces. Compare them at words, with --positions words."
-                )
-        return batch
-
-
-def at_positions(collator: Any, settings: DistillationSettings) -> Any:
-    """
-    A collator whose batches have the positions that teacher and student are compared at.
-
-    Args:
-        collator (`Callable`):
-            Of either.
-        settings ([`DistillationSettings`]):
-            Which positions.
-    """
-    if settings.positions == "words":
-        return collator
-    collator = copy.copy(collator)
-    collator.every_piece = True
-    return collator
-
-
-def counts_of_positions(
-    batch: Mapping[str, Tensor], sentences: Sequence[Mapping[str, Any]], settings: DistillationSettings
-) -> list[int]:
-    """
-    Positions of each sentence of a batch.
-
-    Args:
-        batch (`Mapping[str, Tensor]`):
-            As its model reads it.
-        sentences (`Sequence[Mapping]`):
-            Rows with `tokens`.
-        settings ([`DistillationSettings`]):
-            Which positions.
-    """
-    if settings.positions == "words":
-        return [len(sentence["tokens"]) for sentence in sentences]
-    return (batch["word_positions"] >= 0).sum(1).tolist()
-
-
-def keep_teacher_outputs(
-    teacher: nn.Module,
-    tokenizer,
-    dataset: Dataset,
-    settings: DistillationSettings,
-    device: torch.device,
-    schemes: Sequence[str] | None = None,
-    digest: str | None = None,
-) -> dict[str, SentenceRows]:
-    """
-    What a teacher says of sentences, found where it was kept before, or asked for and kept: 16 bits a number.
-
-    Args:
-        teacher (`nn.Module`):
-            Any tagger.
-        tokenizer (`PreTrainedTokenizerFast`):
-            Its tokenizer.
-        dataset (`Dataset`):
-            Sentences with `tokens` and `language`.
-        settings ([`DistillationSettings`]):
-            What is asked.
-        device (`torch.device`):
-            Where the teacher is to compute.
-        schemes (`Sequence[str]`, *optional*):
-            Of which of the teacher's tasks. Defaults to all.
-        digest (`str`, *optional*):
-            Of [`teacher_digest`](hf_polyglot.training.teacher.teacher_digest), which takes a while, if it is known.
-
-    Returns:
-        `target_ids` and `target_probabilities` of each task, as `target_ids.upos`.
-    """
-    config: Any = teacher.config
-    schemes = list(labels_by_scheme(config)) if schemes is None else list(schemes)
-    of_sentences = {
-        "schemes": schemes,
-        "temperature": settings.temperature,
-        "positions": settings.positions,
-        "num_kept": settings.num_kept,
-        "sequence_nbest": settings.sequence_nbest,
-        "max_pieces": getattr(config, "max_pieces", None),
-        "languages": list(dataset["language"]) if getattr(config, "languages", None) else None,
-    }
-    folder = outputs_folder(digest or teacher_digest(teacher, tokenizer), dataset["tokens"], of_sentences)
-    if read_outputs(folder) is None:
-        asked = _asked(teacher.to(device), collator_for(teacher, tokenizer), dataset, settings, schemes)
-        write_outputs(folder, len(dataset), asked)
-    kept = read_outputs(folder)
-    assert kept is not None
-    return kept
-
-
-def _asked(
-    teacher: nn.Module, collator: Any, dataset: Dataset, settings: DistillationSettings, schemes: Sequence[str]
-) -> Iterator[tuple[list[int], dict[str, list[np.ndarray]]]]:
-    """Numbers of sentences and what the teacher says of them, batch by batch."""
-    collate = at_positions(collator, settings)
-    device = next(teacher.parameters()).device
-    lengths = collator.lengths(dataset.with_format("arrow")[:]["tokens"].combine_chunks())
-    for numbers in batches_of_like_length(lengths.tolist(), UNITS_AT_ONCE):
-        sentences = [dataset[number] for number in numbers]
-        batch = collate([{"tokens": row["tokens"], "language": row["language"]} for row in sentences])
-        counts = counts_of_positions(batch, sentences, settings)
-        mask = mask_of_lengths(counts).to(device)
-        with torch.no_grad():
-            outputs = teacher(**{name: tensor.to(device) for name, tensor in batch.items()})
-        # The probabilities of paths are one row for a sentence, and cut to no more.
-        yield (
-            numbers,
-            {
-                f"{kind}.{scheme}": [
-                    rows[:count].cpu().numpy().astype(TARGET_TYPES[kind][0])
-                    for rows, count in zip(targets, counts, strict=True)
-                ]
-                for scheme, of_task in _targets(teacher, outputs, mask, settings, schemes).items()
-                for kind, targets in of_task.items()
-            },
-        )
-
-
-def _targets(
-    teacher: nn.Module, outputs: Any, mask: Tensor, settings: DistillationSettings, schemes: Iterable[str]
-) -> dict[str, dict[str, Tensor]]:
-    """[`teacher_targets`] of each of these tasks."""
-    return {
-        scheme: teacher_targets(
-            teacher,
-            outputs,
-            mask,
-            scheme=scheme,
-            temperature=settings.temperature,
-            num_kept=settings.num_kept,
-            sequence_nbest=settings.sequence_nbest,
-        )
-        for scheme in schemes
-    }
-
-
-def mean_of_update(trainer: Trainer, total: Tensor, mask: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
-    """
-    The part of a batch in the mean over all positions of an update, on all processes.
-
-    Args:
-        trainer (`Trainer`):
-            That trains.
-        total (`Tensor` of shape `()`):
-            The sum over the positions of this batch.
-        mask (`BoolTensor` of shape `(batch, positions)`):
-            True on them.
-        num_items_in_batch (`int` or `Tensor` of shape `()`, *optional*):
-            Positions of the update, by default those of this batch.
-    """
-    if num_items_in_batch is None:
-        return total / mask.sum()
-    # Of several processes, the Trainer averages the gradients.
-    factor = trainer.accelerator.num_processes if trainer.args.average_tokens_across_devices else 1
-    return total * factor / num_items_in_batch
 
 
 class DistillationTrainer(PolyglotTrainer):
@@ -549,7 +204,7 @@ class DistillationTrainer(PolyglotTrainer):
         if of_teacher is not None:
             with torch.no_grad():
                 said = self.teacher(**of_teacher, **asked)
-            targets = _targets(self.teacher, said, mask, self.settings, self.label_ids)
+            targets = targets_of_tasks(self.teacher, said, mask, self.settings, self.label_ids)
         student = self.accelerator.unwrap_model(model)
         weights = getattr(student.config, "loss_weights", None) or {}
         of_tasks = [
@@ -636,87 +291,6 @@ class DistillationTrainer(PolyglotTrainer):
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         load_projections(self.model, resume_from_checkpoint)
-
-
-def add_projections(student: nn.Module, student_config: Any, teacher_config: Any, num_layers: int) -> None:
-    """
-    Give a student what maps its hidden states to the width of its teacher's, if that is another.
-
-    It is a part of the student while it learns, so that the optimizer and several processes know of it.
-
-    Args:
-        student (`nn.Module`):
-            The student.
-        student_config (`PreTrainedConfig`):
-            Of its encoder.
-        teacher_config (`PreTrainedConfig`):
-            Of the teacher's.
-        num_layers (`int`):
-            Layers that are compared, each with a map of its own.
-    """
-    widths = student_config.hidden_size, teacher_config.hidden_size
-    if widths[0] != widths[1]:
-        projections = nn.ModuleList([nn.Linear(*widths, bias=False) for _ in range(num_layers)])
-        setattr(student, PROJECTIONS, projections.to(next(student.parameters()).device))
-
-
-def projections_of(student: nn.Module, num_layers: int) -> Iterable[nn.Module]:
-    """
-    The maps of [`add_projections`], or, of a student that needs none, what changes nothing.
-
-    Args:
-        student (`nn.Module`):
-            The student.
-        num_layers (`int`):
-            Layers that are compared.
-    """
-    projections: Any = getattr(student, PROJECTIONS, None)
-    return [nn.Identity()] * num_layers if projections is None else projections
-
-
-def remove_projections(student: nn.Module) -> None:
-    """
-    Take from a student what was only needed to compare it.
-
-    Args:
-        student (`nn.Module`):
-            That has learned.
-    """
-    if hasattr(student, PROJECTIONS):
-        delattr(student, PROJECTIONS)
-
-
-def apart_from_projections(state: Mapping[str, Tensor], folder: Path | None) -> dict[str, Tensor]:
-    """
-    The student's own weights; the maps of [`add_projections`] are written beside them in a checkpoint alone.
-
-    Args:
-        state (`Mapping[str, Tensor]`):
-            All weights, by name.
-        folder (`Path`, *optional*):
-            Where they are saved, if this process saves.
-    """
-    own = {name: weights for name, weights in state.items() if not name.startswith(f"{PROJECTIONS}.")}
-    if len(own) < len(state) and folder is not None and folder.name.startswith(PREFIX_CHECKPOINT_DIR):
-        others = {name: weights.contiguous() for name, weights in state.items() if name not in own}
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(others, folder / PROJECTIONS_FILE)
-    return own
-
-
-def load_projections(student: nn.Module, checkpoint: str | Path) -> None:
-    """
-    Go on with the maps of a checkpoint, if it has any.
-
-    Args:
-        student (`nn.Module`):
-            The student.
-        checkpoint (`str` or `Path`):
-            Its folder.
-    """
-    path = Path(checkpoint) / PROJECTIONS_FILE
-    if path.is_file():
-        student.load_state_dict(load_file(path), strict=False)
 
 
 def encoder_config_of(tagger: Any) -> Any:

@@ -18,12 +18,9 @@ from hf_polyglot.models.label_scheme import WORD_CLASSES
 from hf_polyglot.tasks import task_of
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.command_line import write_json
-from hf_polyglot.training.distillation import (
-    POSITIONS,
-    DistillationSettings,
-    DistillationTrainer,
-    remove_projections,
-)
+from hf_polyglot.training.distillation import DistillationTrainer
+from hf_polyglot.training.distillation_batches import POSITIONS, DistillationSettings
+from hf_polyglot.training.hidden_projections import remove_projections
 from hf_polyglot.training.recipe_corpora import CorpusArguments
 from hf_polyglot.training.students import Student, shares_pieces
 

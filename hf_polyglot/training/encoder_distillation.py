@@ -22,13 +22,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, Trainer, Trai
 
 from hf_polyglot.models.label_scheme import PADDING_LABEL
 from hf_polyglot.models.piece_encoder import max_pieces_of
-from hf_polyglot.training.distillation import (
-    ROW,
-    UNITS_AT_ONCE,
+from hf_polyglot.training.distillation_batches import ROW, UNITS_AT_ONCE
+from hf_polyglot.training.distillation_losses import mean_of_update
+from hf_polyglot.training.hidden_projections import (
     add_projections,
     apart_from_projections,
     load_projections,
-    mean_of_update,
     projections_of,
     remove_projections,
 )

@@ -10,13 +10,9 @@ from transformers import BertForTokenClassification, set_seed
 
 from hf_polyglot import WordSpellingTokenizer
 from hf_polyglot.models.label_scheme import labels_of
-from hf_polyglot.training.distillation import (
-    DistillationSettings,
-    DistillationTrainer,
-    soft_cross_entropy,
-    target_distribution,
-    uniform_layers,
-)
+from hf_polyglot.training.distillation import DistillationTrainer, uniform_layers
+from hf_polyglot.training.distillation_batches import DistillationSettings
+from hf_polyglot.training.distillation_losses import soft_cross_entropy, target_distribution
 from hf_polyglot.training.distillation_run import check_same_distillation, report_kept_shares
 from hf_polyglot.training.teacher import StockTagger, load_teacher, teacher_digest, teacher_targets
 from hf_polyglot.training.teacher_outputs import read_outputs, write_outputs
