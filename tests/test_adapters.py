@@ -82,7 +82,7 @@ def test_the_merged_model_is_what_peft_itself_makes_of_base_and_adapter(make_mod
         others.append(AutoModelForTokenClassification.from_pretrained(adapter))
     plain = AutoModelForTokenClassification.from_pretrained(base)
     for other in others:
-        torch.testing.assert_close(logits_of(merged), logits_of(other), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(logits_of(merged), logits_of(other), rtol=1e-4, atol=1e-4)
     assert (logits_of(merged) - logits_of(plain)).abs().max() > 0.1
 
 
@@ -125,7 +125,7 @@ def test_an_adapter_comes_back_from_its_folder(make_model, tmp_path):
 
     load_adapter_weights(model, adapter)
 
-    torch.testing.assert_close(logits_of(model), logits_of(merge_adapter(adapter.name)), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(logits_of(model), logits_of(merge_adapter(adapter.name)), rtol=1e-4, atol=1e-4)
     for name, parameter in adapter_parameters(model).items():
         assert torch.equal(parameter, adapter.tensors[name])
     assert is_adapter(adapter.name) and not is_adapter(base)

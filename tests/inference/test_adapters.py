@@ -80,8 +80,9 @@ def test_a_mixed_batch_is_scored_and_decoded_as_its_parts_are(make_model, tmp_pa
             expected = own(**alone)
             assert labels[row, mask[row]].tolist() == own.decode(expected, words)[0].tolist()
             of_labels = own.label_probabilities(expected, words)[0]
-        torch.testing.assert_close(outputs.logits[row, mask[row]], expected.logits[0], rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(probabilities[row, mask[row]], of_labels, rtol=1e-5, atol=1e-5)
+        # In 32 bits: a batch is added up in another order than a sentence, on some CPUs by 2e-5.
+        torch.testing.assert_close(outputs.logits[row, mask[row]], expected.logits[0], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(probabilities[row, mask[row]], of_labels, rtol=1e-4, atol=1e-4)
     assert (labels[~mask] == -100).all()
     assert (probabilities[~mask] == 0).all()
 
