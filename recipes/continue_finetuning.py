@@ -21,11 +21,11 @@ from transformers import AutoConfig, AutoTokenizer, set_seed
 import hf_polyglot  # noqa: F401  registers the models
 from hf_polyglot.analysis.fisher import diagonal_fisher
 from hf_polyglot.data.collators import collator_for
+from hf_polyglot.joint_tasks import JointTask, task_of_model
 from hf_polyglot.model_files import checked_model_name, weights_digest
 from hf_polyglot.models.label_scheme import labels_by_scheme, labels_of
 from hf_polyglot.result_tables import progress_table, selection_table, sizes_table
 from hf_polyglot.results import read_results
-from hf_polyglot.tasks import task_of
 from hf_polyglot.training.adapters import (
     AdapterArguments,
     adapter_description,
@@ -120,17 +120,17 @@ def load_languages(arguments: ContinueArguments, results: dict[str, Any]) -> Rec
     if set(chosen) <= set(sources):
         arguments = replace(arguments, corpora=[f"{language}={sources[language]}" for language in chosen])
     config: Any = AutoConfig.from_pretrained(arguments.model)
-    own_tasks = [task_of(scheme).name for scheme in labels_by_scheme(config)]
-    if max(len(own_tasks), len(arguments.tasks)) > 1 and [task.name for task in arguments.tasks] != own_tasks:
+    own_task = task_of_model(config)
+    has_several = isinstance(own_task, JointTask)
+    if (has_several or len(arguments.tasks) > 1) and arguments.task != own_task.name:
         raise ValueError(
-            f"`task` is {arguments.task!r}, and the model was trained for {' '.join(own_tasks)!r}; expected its own "
+            f"`task` is {arguments.task!r}, and the model was trained for {own_task.name!r}; expected its own "
             "tasks. Leave `task` out: a language that lacks one is trained on the others."
         )
     asked_for = {"adapter": arguments.adapter != "none", "ewc_strength": arguments.ewc_strength != 0}
-    if getattr(config, "further_labels", None) and any(asked_for.values()):
-        name = next(name for name, is_asked_for in asked_for.items() if is_asked_for)
+    if has_several and (wrong := [name for name, is_asked_for in asked_for.items() if is_asked_for]):
         raise ValueError(
-            f"`{name}` is {getattr(arguments, name)}, and `{arguments.model}` has a head for each of "
+            f"`{wrong[0]}` is {getattr(arguments, wrong[0])}, and `{arguments.model}` has a head for each of "
             f"{', '.join(labels_by_scheme(config))}; expected a model of one task. Leave it out, or train a model for "
             "each task."
         )

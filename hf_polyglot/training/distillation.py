@@ -1,16 +1,10 @@
 """
 Distillation: a student learns from what a teacher says of unlabelled text.
 
-Axes:
-    batch      sentences
-    positions  words of the longest sentence in the batch, or its pieces
-    labels     label ids
-    kept       the teacher's most probable labels, or paths
+What its answers cost is in [`distillation_losses`](hf_polyglot.training.distillation_losses), which names the axes.
 
 References:
-    Hinton, Vinyals and Dean (2015), section 2. https://arxiv.org/abs/1503.02531
     Tsai et al. (2019), section 3. https://aclanthology.org/D19-1374
-    Wang et al. (2020), section 3, on CRFs: posteriors of words, and best paths. https://aclanthology.org/2020.acl-main.304
     Jiao et al. (2020), section 3, on hidden states and attention. https://aclanthology.org/2020.findings-emnlp.372
 """
 

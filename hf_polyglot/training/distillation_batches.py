@@ -13,7 +13,6 @@ from datasets import Dataset
 from torch import Tensor, nn
 
 from hf_polyglot.data.collators import collator_for, word_counts
-from hf_polyglot.models.label_scheme import labels_by_scheme
 from hf_polyglot.training.teacher import labels_of_mask, mask_of_lengths, teacher_digest, teacher_targets
 from hf_polyglot.training.teacher_outputs import (
     SentenceRows,
@@ -185,7 +184,7 @@ def keep_teacher_outputs(
     dataset: Dataset,
     settings: DistillationSettings,
     device: torch.device,
-    schemes: Sequence[str] | None = None,
+    schemes: Sequence[str],
     digest: str | None = None,
 ) -> dict[str, SentenceRows]:
     """
@@ -202,8 +201,8 @@ def keep_teacher_outputs(
             What is asked.
         device (`torch.device`):
             Where the teacher is to compute.
-        schemes (`Sequence[str]`, *optional*):
-            Of which of the teacher's tasks. Defaults to all.
+        schemes (`Sequence[str]`):
+            Of which of the teacher's tasks.
         digest (`str`, *optional*):
             Of [`teacher_digest`](hf_polyglot.training.teacher.teacher_digest), which takes a while, if it is known.
 
@@ -211,9 +210,8 @@ def keep_teacher_outputs(
         `target_ids` and `target_probabilities` of each task, as `target_ids.upos`.
     """
     config: Any = teacher.config
-    schemes = list(labels_by_scheme(config)) if schemes is None else list(schemes)
     of_sentences = {
-        "schemes": schemes,
+        "schemes": list(schemes),
         "temperature": settings.temperature,
         "positions": settings.positions,
         "num_kept": settings.num_kept,

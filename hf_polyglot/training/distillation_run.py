@@ -204,7 +204,7 @@ def _is_resumed(first: PolyglotTrainingArguments) -> bool:
 
 
 def check_same_distillation(
-    first: PolyglotTrainingArguments, digest: str, settings: DistillationSettings, schemes: Sequence[str]
+    first: PolyglotTrainingArguments, digest: str, settings: DistillationSettings, tasks: Sequence[str]
 ) -> None:
     """
     Note teacher and settings beside the checkpoints, or, in a run that is resumed, refuse to go on with others.
@@ -216,14 +216,14 @@ def check_same_distillation(
             Of the teacher, by [`teacher_digest`](hf_polyglot.training.teacher.teacher_digest).
         settings ([`DistillationSettings`]):
             What is compared.
-        schemes (`Sequence[str]`):
-            Of the tasks that are taught.
+        tasks (`Sequence[str]`):
+            Names of those that are taught.
 
     Raises:
         ValueError: if the teacher is another one, if something else is to be compared, or for longer.
     """
     note = Path(first.output_dir) / "distillation.json"
-    taught = {"teacher": digest[:12], **dataclasses.asdict(settings), "tasks": list(schemes)}
+    taught = {"teacher": digest[:12], **dataclasses.asdict(settings), "tasks": list(tasks)}
     taught |= {"epochs": first.num_train_epochs, "learning_rate": first.learning_rate}
     if _is_resumed(first) and note.is_file():
         begun = json.loads(note.read_text(encoding="utf-8"))
