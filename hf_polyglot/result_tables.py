@@ -10,7 +10,7 @@ from hf_polyglot.results import AVERAGES, TASK_MEAN, languages_by_training, main
 from hf_polyglot.tasks import TASKS, Task
 
 # What each task of a model of several is chosen by.
-_METRICS_OF_TASKS = tuple(f"{task.name}_{task.metric}" for task in TASKS.values())
+_METRICS_OF_TASKS = tuple(task.metric_beside_others for task in TASKS.values())
 
 # What a comparison says nothing about, by what it covers.
 SCOPES = {
@@ -211,7 +211,7 @@ def _metric_of_task(run: Mapping[str, Any], task: Task) -> str | None:
     known = run["arguments"].get("task", "ner").split()
     if task.name not in known:
         return None
-    return task.metric if len(known) == 1 else f"{task.name}_{task.metric}"
+    return task.metric if len(known) == 1 else task.metric_beside_others
 
 
 def selection_table(results: Mapping[str, Any] | Sequence[Mapping[str, Any]], *, split: str = "test") -> str:

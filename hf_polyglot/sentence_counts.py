@@ -155,7 +155,7 @@ def read_sentence_counts(path: str | Path) -> SentenceCounts:
     if "scores" not in document:
         sentence_counts = _checked_counts(document, file)
         beside = file.with_name("results.json")
-        metrics = {file_name_of_task(task.name): f"{task.name}_{task.metric}" for task in TASKS.values()}
+        metrics = {file_name_of_task(task.name): task.metric_beside_others for task in TASKS.values()}
         if (metric := metrics.get(file.name)) is not None and beside.is_file():
             _check_agreement(sentence_counts, file, read_results(beside), beside, metric)
         return sentence_counts

@@ -44,6 +44,11 @@ class Task:
     metric: str
     title: str
 
+    @property
+    def metric_beside_others(self) -> str:
+        """What `metric` is called in the scores of a model of several tasks, such as `upos_accuracy`."""
+        return f"{self.name}_{self.metric}"
+
     def compute_metrics(self, labels: Sequence[str], scheme: str) -> "Callable[[EvalPrediction], dict[str, float]]":
         """
         Scores of predicted label ids, in percent, for the Trainer.

@@ -25,6 +25,7 @@ from hf_polyglot.inference.tagged_words import segment_words
 from hf_polyglot.model_files import checked_model_name
 from hf_polyglot.models.piece_encoder import keep_lowest_layers, without_pooler
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
+from hf_polyglot.training.arguments import asks_to_resume
 from hf_polyglot.training.command_line import parse_recipe, without_tokens, write_json
 from hf_polyglot.training.distillation_run import joined_sentences
 from hf_polyglot.training.encoder_distillation import EncoderDistillationTrainer, max_row_pieces, rows_of_pieces
@@ -76,6 +77,7 @@ class DistillEncoderArguments(TextArguments, StudentArguments):
 
 
 def main(arguments: DistillEncoderArguments, training: TrainingArguments) -> dict[str, Any]:
+    is_resumed = asks_to_resume(training)
     if not arguments.teacher or not (arguments.text_files or arguments.corpora):
         raise ValueError(
             "`teacher` is missing, or there is neither a text file nor a corpus; expected an encoder and some text. "
@@ -118,8 +120,7 @@ def main(arguments: DistillEncoderArguments, training: TrainingArguments) -> dic
     )
 
     before = trainer.evaluate()["eval_loss"]
-    resume = str(training.resume_from_checkpoint or "false").lower() == "true"
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(training.output_dir) if resume else None)
+    trainer.train(resume_from_checkpoint=get_last_checkpoint(training.output_dir) if is_resumed else None)
     after = trainer.evaluate()["eval_loss"]
     trainer.finish().to(getattr(torch, arguments.save_dtype))
     trainer.save_model()

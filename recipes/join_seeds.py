@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hf_polyglot.joined_results import joined_seeds
 from hf_polyglot.model_card import write_model_card
-from hf_polyglot.results import joined_seeds, read_results, write_results
+from hf_polyglot.results import read_results, write_results
 from hf_polyglot.sentence_counts import (
     FILE_NAME,
     file_name_of_task,

@@ -78,6 +78,7 @@ def pytest_unconfigure(config):
 
 
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("takes_minutes") is None)
     if not torch.cuda.is_available():
         skip = pytest.mark.skip(reason="needs a CUDA device; run it with `pytest -m gpu`")
         for item in items:

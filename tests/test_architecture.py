@@ -34,7 +34,7 @@ LAYERS = [
     {"model_card"},
     {"result_tables"},
     {"sentence_counts"},
-    {"joint_tasks"},
+    {"joined_results", "joint_tasks"},
     {"results"},
     {"tasks"},
     {"word_metrics"},

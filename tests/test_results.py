@@ -8,11 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hf_polyglot.joined_results import joined_results, joined_seeds
 from hf_polyglot.results import (
     aggregate_scores,
     check_results,
-    joined_results,
-    joined_seeds,
     languages_by_training,
     peak_memory_bytes,
     read_results,

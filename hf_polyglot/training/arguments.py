@@ -259,3 +259,23 @@ class PolyglotTrainingArguments(TrainingArguments):
     def print(self, *values: Any) -> None:
         """Print on the first of all processes, as `print` does."""
         self.distributed_state.print(*values)
+
+
+def asks_to_resume(arguments: TrainingArguments) -> bool:
+    """
+    Whether a run is to go on from its last checkpoint; one that has none begins anew.
+
+    Args:
+        arguments (`TrainingArguments`):
+            From the command line.
+
+    Raises:
+        ValueError: if the flag names a checkpoint: each seed and each phase of a run has its own.
+    """
+    resume = str(arguments.resume_from_checkpoint or "false").lower()
+    if resume not in ("true", "false"):
+        raise ValueError(
+            f"`resume_from_checkpoint` is {arguments.resume_from_checkpoint!r}; expected true or false. A run goes on "
+            f"from the last checkpoint in its own folder, such as {arguments.output_dir}."
+        )
+    return resume == "true"

@@ -16,7 +16,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 
 from hf_polyglot.models.label_scheme import WORD_CLASSES
 from hf_polyglot.tasks import task_of
-from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.arguments import PolyglotTrainingArguments, asks_to_resume
 from hf_polyglot.training.command_line import write_json
 from hf_polyglot.training.distillation import DistillationTrainer
 from hf_polyglot.training.distillation_batches import POSITIONS, DistillationSettings
@@ -150,7 +150,7 @@ def distil_first(trainer: DistillationTrainer) -> None:
     Raises:
         SystemExit: if Ctrl-C or SIGTERM ended it; it says how to go on.
     """
-    is_resumed = _is_resumed(trainer.args)
+    is_resumed = asks_to_resume(trainer.args)
     ended = Path(trainer.args.output_dir) / SAFE_WEIGHTS_NAME
     if is_resumed and ended.is_file():
         remove_projections(trainer.model)
@@ -199,10 +199,6 @@ def report_kept_shares(trainer: DistillationTrainer) -> None:
             )
 
 
-def _is_resumed(first: PolyglotTrainingArguments) -> bool:
-    return str(first.resume_from_checkpoint or "false").lower() == "true"
-
-
 def check_same_distillation(
     first: PolyglotTrainingArguments, digest: str, settings: DistillationSettings, tasks: Sequence[str]
 ) -> None:
@@ -225,7 +221,7 @@ def check_same_distillation(
     note = Path(first.output_dir) / "distillation.json"
     taught = {"teacher": digest[:12], **dataclasses.asdict(settings), "tasks": list(tasks)}
     taught |= {"epochs": first.num_train_epochs, "learning_rate": first.learning_rate}
-    if _is_resumed(first) and note.is_file():
+    if asks_to_resume(first) and note.is_file():
         begun = json.loads(note.read_text(encoding="utf-8"))
         if differing := [name for name in taught if begun.get(name) != taught[name]]:
             had = ", ".join(

@@ -8,13 +8,11 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from hf_polyglot.joined_results import CHANGE_NOTHING_LEARNED, LATER_ARGUMENTS, joined_results
 from hf_polyglot.model_card import write_model_card
 from hf_polyglot.results import (
-    CHANGE_NOTHING_LEARNED,
     DESCRIPTIONS,
-    LATER_ARGUMENTS,
     differing_keys,
-    joined_results,
     read_results,
     write_results,
 )

@@ -16,7 +16,7 @@ from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_by_scheme
 from hf_polyglot.results import aggregate_scores, main_metric, mean_scores, peak_memory_bytes, training_average
 from hf_polyglot.span_metrics import average_scores, scores_with_average
 from hf_polyglot.tasks import task_of
-from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.arguments import PolyglotTrainingArguments, asks_to_resume
 from hf_polyglot.training.model_selection import compare_selection, selection_over_seeds
 from hf_polyglot.training.trainer import PolyglotTrainer
 
@@ -186,7 +186,7 @@ def train_over_seeds(
         set_seed(seed)
         trainer = make_trainer(arguments)
         try:
-            trainer.train(resume_from_checkpoint=_is_resumed(arguments))
+            trainer.train(resume_from_checkpoint=asks_to_resume(arguments))
         except KeyboardInterrupt as interruption:
             raise SystemExit(f"\n{interruption}" if interruption.args else 130) from None
         drawn.append(trainer.examples_drawn())
@@ -233,19 +233,3 @@ def seed_folder(output_dir: str | Path, seed: int) -> Path:
             Of this one.
     """
     return Path(output_dir) / f"seed-{seed}"
-
-
-def _is_resumed(arguments: PolyglotTrainingArguments) -> bool:
-    """
-    Whether this seed is to go on from its last checkpoint; one that has none begins anew.
-
-    Raises:
-        ValueError: if the flag names a checkpoint: each seed has its own.
-    """
-    resume = str(arguments.resume_from_checkpoint or "false").lower()
-    if resume not in ("true", "false"):
-        raise ValueError(
-            f"`resume_from_checkpoint` is {arguments.resume_from_checkpoint!r}; expected true or false. Each seed "
-            f"goes on from the last checkpoint in its own folder, such as {arguments.output_dir}."
-        )
-    return resume == "true"

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import math
 import tempfile
 import time
 from collections import Counter
@@ -18,10 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import (
-    EarlyStoppingCallback,
     ProgressCallback,
     Trainer,
-    TrainerCallback,
     TrainerControl,
     TrainerState,
 )
@@ -36,6 +33,13 @@ from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_by_scheme
 from hf_polyglot.results import TASK_MEAN
 from hf_polyglot.tasks import Task
 from hf_polyglot.training.arguments import AVERAGE, PolyglotTrainingArguments
+from hf_polyglot.training.callbacks import (
+    EarlyStoppingByAverage,
+    KeepingEpochWeights,
+    SamplingByEpoch,
+    UnfreezingByEpoch,
+    evaluations_without_gain,
+)
 from hf_polyglot.training.checkpoints import (
     CHECKPOINT_FILES,
     StopOnSignal,
@@ -177,19 +181,19 @@ class PolyglotTrainer(Trainer):
             compute_metrics=compute_metrics or _metrics_of(self.task, labels),
             **options,
         )
-        self.add_callback(_SamplingByEpoch(self))
+        self.add_callback(SamplingByEpoch(self))
         if elastic_weights is not None:
             self._check_whole_parameters("elastic_weights")
         self.unfreezing: GradualUnfreezing | None = None
         if args.unfrozen_layers_per_epoch is not None:
             self._check_whole_parameters("unfrozen_layers_per_epoch")
             self.unfreezing = GradualUnfreezing(encoder_of(model), args.unfrozen_layers_per_epoch)
-            self.add_callback(_UnfreezingByEpoch(self.unfreezing, has_replicas=args.world_size > 1))
+            self.add_callback(UnfreezingByEpoch(self.unfreezing, has_replicas=args.world_size > 1))
         if args.keeps_epoch_weights:
             self._check_whole_parameters("selection")
-            self.add_callback(_KeepingEpochWeights(self))
+            self.add_callback(KeepingEpochWeights(self))
         if args.early_stopping_patience is not None:
-            self.add_callback(_EarlyStoppingByAverage(args.early_stopping_patience))
+            self.add_callback(EarlyStoppingByAverage(args.early_stopping_patience))
         if self.pop_callback(ProgressCallback):
             self.add_callback(PolyglotProgressCallback(self.evaluated_languages, self.task))
         self.stop_on_signal = StopOnSignal(self.accelerator)
@@ -426,7 +430,7 @@ class PolyglotTrainer(Trainer):
         """Take no more steps from the last checkpoint of a run that early stopping ended."""
         patience = self.args.early_stopping_patience
         state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
-        if patience is not None and _evaluations_without_gain(self.args, state) >= patience:
+        if patience is not None and evaluations_without_gain(self.args, state) >= patience:
             self.args.max_steps = state.global_step
 
     @property
@@ -672,82 +676,6 @@ class PolyglotTrainer(Trainer):
             # Early stopping looks for its metric in what each `on_evaluate` gets; the average is known only here.
             self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, average)
         return metrics
-
-
-class _EarlyStoppingByAverage(EarlyStoppingCallback):
-    """Waits for the average: every language's own evaluation lacks it, and would be taken for a mistake."""
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        super().on_train_begin(args, state, control, **kwargs)
-        self.early_stopping_patience_counter = _evaluations_without_gain(args, state)
-
-    def on_evaluate(self, args, state, control, metrics, **kwargs):
-        if _metric_of_best(args) in metrics:
-            super().on_evaluate(args, state, control, metrics, **kwargs)
-
-
-class _SamplingByEpoch(TrainerCallback):
-    """Tells the sampler what epoch begins, and logs how many examples of each language one that ends has drawn."""
-
-    def __init__(self, trainer: PolyglotTrainer):
-        self.trainer = trainer
-
-    def on_epoch_begin(self, args, state, control, **kwargs):
-        # On resuming within an epoch, accelerate tells the samplers of several processes too late.
-        self.trainer.begin_epoch(int(state.epoch or 0))
-
-    def on_epoch_end(self, args, state, control, **kwargs):
-        sampler = self.trainer.batch_sampler
-        updates = state.global_step - sampler.epoch * sampler.num_updates
-        # To log clears the request to log the loss of this epoch.
-        should_log = control.should_log
-        drawn = sampler.counts(updates if updates < sampler.num_updates else None)
-        surgery = self.trainer.surgery
-        share = None if surgery is None else surgery.conflicts_percent()
-        conflicts = {} if share is None else {"conflicts_percent": share}
-        self.trainer.log({"examples_drawn": drawn} | conflicts)
-        control.should_log = should_log
-
-
-class _KeepingEpochWeights(TrainerCallback):
-    """Keeps the weights of every epoch when it ends."""
-
-    def __init__(self, trainer: PolyglotTrainer):
-        self.trainer = trainer
-
-    def on_epoch_end(self, args, state, control, **kwargs):
-        # An epoch that a signal cuts short is kept too, and replaced when the run is resumed.
-        if args.should_save:
-            weights = self.trainer.trained_weights()
-            self.trainer.epoch_weights.keep(math.ceil(state.epoch), state.global_step, weights)
-
-
-class _UnfreezingByEpoch(TrainerCallback):
-    """Lets layers thaw when an epoch begins, which a resumed run is told of too, in the middle of one."""
-
-    def __init__(self, unfreezing: GradualUnfreezing, *, has_replicas: bool):
-        self.unfreezing = unfreezing
-        self.has_replicas = has_replicas
-
-    def on_epoch_begin(self, args, state, control, **kwargs):
-        self.unfreezing.begin_epoch(int(state.epoch or 0), has_replicas=self.has_replicas)
-
-    def on_train_end(self, args, state, control, **kwargs):
-        self.unfreezing.end()
-
-
-def _metric_of_best(args: PolyglotTrainingArguments) -> str:
-    """What the metric that chooses the best checkpoint is called in the log."""
-    return f"eval_{str(args.metric_for_best_model).removeprefix('eval_')}"
-
-
-def _evaluations_without_gain(args: PolyglotTrainingArguments, state: TrainerState) -> int:
-    """How many evaluations the best one lies back, by the log; a resumed run has it from its checkpoint."""
-    name = _metric_of_best(args)
-    scores = list({log["step"]: log[name] for log in state.log_history if name in log}.values())
-    sign = 1 if args.greater_is_better else -1
-    best = max(range(len(scores)), key=lambda index: sign * scores[index], default=-1)
-    return len(scores) - 1 - best if scores else 0
 
 
 def _check_whole(checkpoint: str | Path) -> None:

@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from hf_polyglot.analysis.prediction_files import counts_of_prediction_files
 from hf_polyglot.data.corpora import fingerprint, load_corpora
 from hf_polyglot.data.demo import DEMO_FOLDER
+from hf_polyglot.joined_results import CHANGE_NOTHING_LEARNED
 from hf_polyglot.result_tables import (
     comparison_table,
     conllu_table,
@@ -36,7 +37,7 @@ from hf_polyglot.result_tables import (
     transfer_table,
     treebanks_table,
 )
-from hf_polyglot.results import CHANGE_NOTHING_LEARNED, read_results
+from hf_polyglot.results import read_results
 from hf_polyglot.sentence_counts import SentenceCounts, read_sentence_counts, write_sentence_counts
 from hf_polyglot.training.command_line import parse_recipe, with_preset
 from hf_polyglot.training.recipe_words import named_word_vectors
@@ -394,6 +395,7 @@ for of_one in tag_words(model, AutoTokenizer.from_pretrained("me/base"), words, 
 
 
 @pytest.mark.slow
+@pytest.mark.takes_minutes
 def test_adapters_of_each_language_are_trained_pushed_evaluated_switched_and_merged(tmp_path):
     base, adapters, merged = tmp_path / "base", tmp_path / "adapters", tmp_path / "merged"
     corpora = [f"{language}={DEMO_FOLDER / language}" for language in ("swa", "spa")]
@@ -1237,6 +1239,7 @@ def commands_of_the_pages():
 
 
 @pytest.mark.slow
+@pytest.mark.takes_minutes
 def test_every_command_of_the_pages_runs(tmp_path):
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     (tmp_path / "my_corpora").symlink_to(DEMO_FOLDER)
