@@ -6,7 +6,7 @@ import re
 import pytest
 
 from hf_polyglot.data.demo import DEMO_FOLDER, SOURCE_LANGUAGES, ZERO_SHOT_LANGUAGES
-from hf_polyglot.training.arguments import PolyglotTrainingArguments
+from hf_polyglot.training.arguments import PolyglotTrainingArguments, asks_to_resume
 from hf_polyglot.training.recipe_corpora import CorpusArguments, load_recipe_corpora, named_sources, parsed_type_map
 from tests.tiny_treebanks import write_treebanks
 
@@ -297,3 +297,15 @@ def test_what_says_how_one_task_is_read_is_refused_with_several(settings, tmp_pa
 
     with pytest.raises(ValueError, match=r"`(tag_column|type_map)` is .*, and `task` is 'upos feats'; expected none"):
         load_recipe_corpora(CorpusArguments(corpora=[f"{folder}/*"], task="upos feats", **settings))
+
+
+@pytest.mark.parametrize(("given", "resumes"), [(None, False), ("false", False), ("True", True), (True, True)])
+def test_a_flag_says_whether_a_run_goes_on(given, resumes, tmp_path):
+    assert asks_to_resume(PolyglotTrainingArguments(str(tmp_path), resume_from_checkpoint=given)) is resumes
+
+
+def test_a_run_does_not_go_on_from_a_checkpoint_by_its_name(tmp_path):
+    arguments = PolyglotTrainingArguments(str(tmp_path), resume_from_checkpoint="runs/seed-1/checkpoint-8")
+
+    with pytest.raises(ValueError, match=r"`resume_from_checkpoint` is 'runs/seed-1/checkpoint-8'; expected true or"):
+        asks_to_resume(arguments)
