@@ -48,8 +48,8 @@ GOALS = {"minibert_int8": {"32": 60, "128": 30}}
 # of their rows are looked up makes no difference.
 VOCABULARY = 20_000
 
-# What tagging needs of a trained model's folder.
-MODEL_FILES = ["model*.safetensors", "model.onnx", "tokenizer.json", "words.json", "tagger.json", "config.json"]
+# What tagging needs of a trained model's folder, which has checkpoints, results and Adam's state besides.
+MODEL_FILES = ("model*.safetensors", "model.onnx", "tokenizer.json", "words.json", "tagger.json", "config.json")
 
 Tag = Callable[[Sequence[str]], Any]
 
@@ -62,18 +62,22 @@ class System:
     Args:
         title (`str`):
             What it is called in the table.
-        write (`Callable`):
+        write (`Callable`, *optional*):
             Writes its files into a folder, given training sentences and that folder. Runs in a process of its own.
+            None if they are there.
         load (`Callable`):
             What tags the words of a sentence, from that folder. Imports no more than it needs.
         needs (`str`, *optional*, defaults to `"hf_polyglot"`):
             Module without which it is left out.
+        files (`tuple[str]`, *optional*, defaults to `("**/*",)`):
+            Patterns of those whose sizes count.
     """
 
     title: str
-    write: Callable[[list[list[str]], Path], None]
+    write: Callable[[list[list[str]], Path], None] | None
     load: Callable[[Path], Tag]
     needs: str = "hf_polyglot"
+    files: tuple[str, ...] = ("**/*",)
 
 
 def label_settings() -> dict[str, Any]:
@@ -235,6 +239,11 @@ SYSTEMS = {
 }
 
 
+def system_of(name: str) -> System:
+    """One of `SYSTEMS`, or the trained model in a folder of this name."""
+    return SYSTEMS.get(name) or System(name, None, load_any, files=MODEL_FILES)
+
+
 def sentences_of(corpora: list[str], split: str) -> list[list[list[str]]]:
     """Sentences of each language."""
     from hf_polyglot.data.corpora import load_corpora
@@ -264,9 +273,7 @@ class Contestant:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
-        # A run's folder has checkpoints, results and Adam's state besides.
-        patterns = ["**/*"] if name in SYSTEMS else MODEL_FILES
-        files = {path for pattern in patterns for path in folder.glob(pattern)}
+        files = {path for pattern in system_of(name).files for path in folder.glob(pattern)}
         self.bytes = sum(path.stat().st_size for path in files if path.is_file())
 
     def ask(self, question: dict[str, Any]) -> Any:
@@ -286,7 +293,7 @@ class Contestant:
 
 def compete(name: str, folder: Path) -> None:
     """Answer `{"sentences", "clock"}` with the seconds of each sentence, and anything else with the peak memory."""
-    tag = SYSTEMS[name].load(folder) if name in SYSTEMS else load_any(folder)
+    tag = system_of(name).load(folder)
     for line in sys.stdin:
         question = json.loads(line)
         answer: Any
@@ -319,7 +326,7 @@ def measure(
     for name, contestant in contestants.items():
         latency = {str(length): median(seconds[name, length]) for length in sentences}
         outcome[name] = {
-            "title": SYSTEMS[name].title if name in SYSTEMS else name,
+            "title": system_of(name).title,
             "latency_seconds": latency,
             "words_per_second": {length: int(length) / taken for length, taken in latency.items()},
             "bytes": contestant.bytes,

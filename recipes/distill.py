@@ -30,6 +30,7 @@ from hf_polyglot.training.distillation_run import (
     distillation_training,
     joined_sentences,
     report_kept_shares,
+    scheme_of_stock_teacher,
     take_tasks_of_teacher,
 )
 from hf_polyglot.training.publishing import results_summary, train_and_publish
@@ -57,15 +58,16 @@ class DistillArguments(CorpusArguments, TextArguments, DistillationArguments, St
 def main(arguments: DistillArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
     if not arguments.teacher:
         raise ValueError("`teacher` is missing; expected the folder or Hub id of a trained tagger. Use --teacher.")
-    teacher, teacher_tokenizer = load_teacher(arguments.teacher, arguments.label_scheme)
+    teacher, teacher_tokenizer = load_teacher(arguments.teacher, scheme_of_stock_teacher(arguments))
     taught = labels_by_scheme(teacher.config)
     scheme = take_tasks_of_teacher(arguments, taught)
     corpora = load_recipe_corpora(arguments, scheme=scheme, known_labels=taught)
     training.print(corpora.report)
     corpora.check_crf(arguments.use_crf)
     texts = read_text_files(arguments)
-    sentences = joined_sentences(corpora.train, words_of_texts(texts, segment_words))
-    student = load_student(arguments, training, teacher, teacher_tokenizer, texts_as_read(sentences, texts))
+    words = words_of_texts(texts, segment_words)
+    sentences = joined_sentences(corpora.train, words)
+    student = load_student(arguments, training, teacher, teacher_tokenizer, texts_as_read(corpora.train, words, texts))
     settings = distillation_settings(arguments, student, teacher, teacher_tokenizer, next(iter(sentences.values())))
     is_distilled = arguments.distillation_epochs > 0
     if is_distilled and training.num_train_epochs == 0 and training.compare_selection:
@@ -80,7 +82,7 @@ def main(arguments: DistillArguments, training: PolyglotTrainingArguments) -> di
         options = {"processing_class": student.tokenizer, "eval_dataset": corpora.source_validation}
         if digest is not None:
             first = distillation_training(args, arguments)
-            check_same_distillation(first, digest, settings, [task.name for task in corpora.tasks])
+            check_same_distillation(first, digest, settings, [task.name for task in corpora.tasks], sentences)
             distillation = DistillationTrainer(
                 model,
                 first,
@@ -98,7 +100,7 @@ def main(arguments: DistillArguments, training: PolyglotTrainingArguments) -> di
             distil_first(distillation)
         return PolyglotTrainer(model, args, train_dataset=corpora.train, **options)
 
-    described: dict[str, Any] = {"base_model": arguments.student_encoder}
+    described: dict[str, Any] = {"base_model": arguments.named_base_model(arguments.teacher)}
     if is_distilled:
         distilled_on = {language: len(dataset) for language, dataset in sentences.items()}
         described |= {"regime": "distilled", "teacher": arguments.teacher, "distilled_on": distilled_on}

@@ -96,8 +96,11 @@ def main(arguments: DistillEncoderArguments, training: TrainingArguments) -> dic
         keep_lowest_layers(teacher, arguments.num_teacher_layers)
     texts = read_text_files(arguments)
     corpora = training_sentences(named_sources(arguments.corpora), arguments.max_train_sentences)
-    sentences = joined_sentences(corpora, words_of_texts(texts, segment_words))
-    student = load_student(arguments, training, teacher, teacher_tokenizer, texts_as_read(sentences, texts))
+    words_of_lines = words_of_texts(texts, segment_words)
+    sentences = joined_sentences(corpora, words_of_lines)
+    student = load_student(
+        arguments, training, teacher, teacher_tokenizer, texts_as_read(corpora, words_of_lines, texts)
+    )
     set_seed(training.seed)
     # Nothing would teach a pooler.
     model = AutoModel.from_pretrained(

@@ -74,12 +74,12 @@ def sentences_to_check(arguments: ExportArguments, config: Any) -> dict[str, Par
     """
     split = SPLIT_OF_NAME.get(arguments.split, arguments.split)
     if not arguments.corpora:
-        embedded = demo_corpora().corpora
-        return {name: ParitySentences(splits[split]["tokens"][:]) for name, splits in embedded.items()}
-    corpora, labels, report = load_gold_corpora(
-        config, named_sources(arguments.corpora), parsed_type_map(arguments.type_map)
-    )
-    print(report)
+        corpora, labels = demo_corpora().corpora, {}
+    else:
+        corpora, labels, report = load_gold_corpora(
+            config, named_sources(arguments.corpora), parsed_type_map(arguments.type_map)
+        )
+        print(report)
     columns = {scheme: task_of(scheme).label_column for scheme in labels_by_scheme(config)}
     sentences = {}
     for language, splits in corpora.items():
@@ -95,7 +95,7 @@ def sentences_to_check(arguments: ExportArguments, config: Any) -> dict[str, Par
                 continue
             names = kept.features[column].feature.names
             tags[scheme] = [[names[label] for label in ids] for ids in kept[column]]
-        sentences[language] = ParitySentences(kept["tokens"][:], tags)
+        sentences[language] = ParitySentences(kept["tokens"][:], tags if arguments.corpora else None)
     return sentences
 
 

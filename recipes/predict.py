@@ -154,6 +154,12 @@ def main(arguments: PredictArguments) -> None:
         arguments = replace(arguments, input_format="conll" if is_column_file(arguments.input) else "text")
         if arguments.input_format == "conll":
             print(f"{arguments.input} is read as a column file; --input_format text reads its lines.", file=sys.stderr)
+    places = [Path(given) for given in (arguments.input, arguments.output) if given != "-"]
+    if len(places) == 2 and all(place.exists() for place in places) and places[0].samefile(places[1]):
+        raise ValueError(
+            f"`output` is {arguments.output}, which is `input` too, and would be overwritten before it is read; "
+            "expected another file. Give another --output."
+        )
     tag, schemes = tagger_of(arguments)
     classes = [scheme for scheme in schemes if scheme in WORD_CLASSES]
     if arguments.output_format == "conllu" and not classes:

@@ -62,8 +62,8 @@ def trim_vocabulary(
         keep_ideographs (`bool`, *optional*, defaults to `True`):
             Whether these are also those of the scripts that have thousands: Han, Hangul and Yi.
         min_count (`int`, *optional*, defaults to 1):
-            How often a piece has to occur; where rarer ones stood, the texts are cut into smaller pieces, and what has
-            none that are kept is unknown.
+            How often a piece has to occur, in running text or among words, for the same text may be given as both;
+            where rarer ones stood, the texts are cut into smaller pieces, and what has none that are kept is unknown.
         num_probable (`int`, *optional*, defaults to 0):
             How many of the pieces with the highest scores are kept too, whether they occur or not: those that are
             frequent in the text which the tokenizer was trained on. Of Unigram only.
@@ -142,8 +142,10 @@ def _encoded(tokenizer, texts: Iterable[str | Sequence[str]]) -> Iterator[tuple[
 
 
 def _used_ids(tokenizer, texts: Sequence[str | Sequence[str]], min_count: int) -> set[int]:
-    counts = Counter(id_ for _, ids in _encoded(tokenizer, texts) for id_ in ids)
-    return {id_ for id_, count in counts.items() if count >= min_count}
+    counts: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}  # of running text, and of words
+    for text, ids in _encoded(tokenizer, texts):
+        counts[isinstance(text, str)].update(ids)
+    return {id_ for of_form in counts.values() for id_, count in of_form.items() if count >= min_count}
 
 
 def _is_character(piece: str, prefix: str) -> bool:

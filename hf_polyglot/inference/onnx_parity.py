@@ -33,7 +33,7 @@ class ParitySentences:
             Words of each sentence.
         tags (`Mapping[str, Sequence[Sequence[str]]]`, *optional*):
             Their gold tags in each task, by the scheme of its labels; none of a sentence that has not the task. By
-            default, those that the model gives are taken for gold.
+            default, and of a task that no language has, those that the model gives are taken for gold.
     """
 
     words: Sequence[Sequence[str]]
@@ -136,8 +136,10 @@ def _report(
     }
     rows: list[tuple[str, int]] = []
     gold: Tags = []
+    has_gold = any(any(of.tags.get(scheme, [])) for of in sentences.values() if of.tags is not None)
     for language, of in sentences.items():
-        of_language = tags["pytorch"][language] if of.tags is None else of.tags.get(scheme, [])
+        own = None if of.tags is None else of.tags.get(scheme, [])
+        of_language = tags["pytorch"][language] if own is None or not has_gold else own
         rows += [(language, index) for index, of_sentence in enumerate(of_language) if of_sentence]
         gold += [tuple(of_sentence) for of_sentence in of_language if of_sentence]
     languages = [language for language, _ in rows]
@@ -148,7 +150,7 @@ def _report(
     return {
         "task": task.name,
         "metric": task.metric,
-        "gold": "pytorch" if any(of.tags is None for of in sentences.values()) else "corpora",
+        "gold": "corpora" if has_gold and all(of.tags is not None for of in sentences.values()) else "pytorch",
         "languages": {
             language: {
                 "sentences": len(of.words),

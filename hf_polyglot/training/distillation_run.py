@@ -14,7 +14,9 @@ from datasets import Dataset, concatenate_datasets
 from safetensors.torch import load_file
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from hf_polyglot.data.corpora import fingerprint
 from hf_polyglot.models.label_scheme import WORD_CLASSES
+from hf_polyglot.results import differing_keys
 from hf_polyglot.tasks import task_of
 from hf_polyglot.training.arguments import PolyglotTrainingArguments, asks_to_resume
 from hf_polyglot.training.command_line import write_json
@@ -65,7 +67,8 @@ class DistillationArguments:
         default=True,
         metadata={
             "help": "Ask the teacher once, and keep what it says below the cache of datasets, where later runs find "
-            "it. False: ask it for every batch, which keeps all labels in 32 bits."
+            "it; of several processes on a machine one asks, and the others wait (--ddp_timeout, in seconds). False: "
+            "ask it for every batch, which keeps all labels in 32 bits, and is so with the two weights above."
         },
     )
     distillation_epochs: float = field(default=3.0, metadata={"help": "Passes over the texts; 0: no distillation."})
@@ -101,10 +104,12 @@ def distillation_settings(
         )
         same = are_linear and shares_pieces(student.tokenizer, teacher_tokenizer, dataset[:1000]["tokens"])
         positions = "pieces" if same else "words"
+    # A teacher that reads along, because something inside of it is compared, is asked for every batch too.
+    is_kept = arguments.keep_teacher_outputs and not (arguments.hidden_weight or arguments.attention_weight)
     return DistillationSettings(
         temperature=arguments.temperature,
         positions=positions,
-        num_kept=arguments.num_kept_labels if arguments.keep_teacher_outputs else None,
+        num_kept=arguments.num_kept_labels if is_kept else None,
         sequence_nbest=arguments.sequence_nbest,
         hidden_weight=arguments.hidden_weight,
         attention_weight=arguments.attention_weight,
@@ -200,10 +205,14 @@ def report_kept_shares(trainer: DistillationTrainer) -> None:
 
 
 def check_same_distillation(
-    first: PolyglotTrainingArguments, digest: str, settings: DistillationSettings, tasks: Sequence[str]
+    first: PolyglotTrainingArguments,
+    digest: str,
+    settings: DistillationSettings,
+    tasks: Sequence[str],
+    sentences: Mapping[str, Dataset],
 ) -> None:
     """
-    Note teacher and settings beside the checkpoints, or, in a run that is resumed, refuse to go on with others.
+    Note teacher, text and settings beside the checkpoints, or, in a run that is resumed, refuse to go on with others.
 
     Args:
         first ([`PolyglotTrainingArguments`]):
@@ -214,19 +223,26 @@ def check_same_distillation(
             What is compared.
         tasks (`Sequence[str]`):
             Names of those that are taught.
+        sentences (`Mapping[str, Dataset]`):
+            What the teacher is asked about, by language.
 
     Raises:
-        ValueError: if the teacher is another one, if something else is to be compared, or for longer.
+        ValueError: if the teacher or the sentences are others, if something else is to be compared, or for longer.
     """
     note = Path(first.output_dir) / "distillation.json"
     taught = {"teacher": digest[:12], **dataclasses.asdict(settings), "tasks": list(tasks)}
-    taught |= {"epochs": first.num_train_epochs, "learning_rate": first.learning_rate}
+    taught |= {"epochs": first.num_train_epochs, "learning_rate": first.learning_rate, "alpha": first.alpha}
+    taught |= {"batch_size": first.per_device_train_batch_size * first.gradient_accumulation_steps}
+    taught |= {f"sentences of {language}": fingerprint(dataset)[:12] for language, dataset in sentences.items()}
     if asks_to_resume(first) and note.is_file():
         begun = json.loads(note.read_text(encoding="utf-8"))
-        if differing := [name for name in taught if begun.get(name) != taught[name]]:
+        if differing := differing_keys(taught, begun):
             had = ", ".join(
                 "another teacher, or one of another version of transformers" if name == "teacher"
-                else f"{name} {begun.get(name)!r} (now {taught[name]!r})" for name in differing
+                else f"{'no' if name not in begun else 'other' if name in taught else 'further'} {name}"
+                if name.startswith("sentences of ")
+                else f"{name} {begun.get(name)!r} (now {taught.get(name)!r})"
+                for name in differing
             )  # fmt: skip
             raise ValueError(
                 f"The distillation in {note.parent} began with {had}; expected the same. Resume it with what it began "
@@ -236,6 +252,17 @@ def check_same_distillation(
         note.parent.mkdir(parents=True, exist_ok=True)
         note.with_name(SAFE_WEIGHTS_NAME).unlink(missing_ok=True)  # what another run has left there
         write_json(str(note), taught)
+
+
+def scheme_of_stock_teacher(arguments: CorpusArguments) -> str:
+    """
+    Scheme of the labels of a teacher that does not know its own, one of transformers' classes.
+
+    Args:
+        arguments ([`CorpusArguments`]):
+            From the command line; of a task without spans, that is its name.
+    """
+    return arguments.task if arguments.task in WORD_CLASSES else arguments.label_scheme
 
 
 def take_tasks_of_teacher(arguments: CorpusArguments, taught: Mapping[str, Sequence[str]]) -> str:
@@ -261,7 +288,8 @@ def take_tasks_of_teacher(arguments: CorpusArguments, taught: Mapping[str, Seque
         raise ValueError(
             f"`task` is {arguments.task!r}, and the teacher was trained for "
             f"{', '.join(task.name for task in schemes)}; expected tasks of the teacher, which knows nothing of "
-            f"{', '.join(unknown)}. Leave `task` out for all of them, or take another teacher."
+            f"{', '.join(unknown)}. Leave `task` out for all of them, or take another teacher. One that "
+            "is not of this package has a single task, which `task` names."
         )
     first = schemes[arguments.tasks[0]]
     if first not in WORD_CLASSES:

@@ -39,6 +39,19 @@ class StudentArguments(StudentEncoderArguments):
     use_crf: bool = field(default=False, metadata={"help": "Give the student a CRF over words."})
     word_dropout: float = field(default=0.1, metadata={"help": "Dropout on the student's word vectors."})
 
+    def named_base_model(self, teacher: str) -> str | None:
+        """
+        What the student began with, None if all of its weights were random.
+
+        Args:
+            teacher (`str`):
+                Folder or Hub id of the one whose layers or embeddings it may have.
+        """
+        if self.student_type != "encoder_crf":
+            return None
+        begins_as_teacher = self.layers_from_teacher or self.embeddings_from_teacher
+        return self.student_encoder or (teacher if begins_as_teacher else None)
+
 
 @dataclass
 class Student:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
+from hf_polyglot.data.conll import read_lines
 from hf_polyglot.data.corpora import load_corpora, tasks_of_source
 from hf_polyglot.training.recipe_corpora import drawn
 
@@ -37,7 +38,7 @@ def read_text_files(arguments: TextArguments) -> dict[str, list[str]]:
             From the command line.
 
     Raises:
-        ValueError: if a file is not there, or has no text.
+        ValueError: if a file is not there, has no text, or is not UTF-8.
     """
     texts: dict[str, list[str]] = {}
     for given in arguments.text_files:
@@ -47,8 +48,8 @@ def read_text_files(arguments: TextArguments) -> dict[str, list[str]]:
         path = Path(name)
         if not path.is_file():
             raise ValueError(f"The text file {name} is not there; expected FILE or LANGUAGE=FILE. Correct the path.")
-        lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-        kept = [line for line in lines if line][: arguments.max_text_sentences]
+        lines = read_lines(path) if path.read_bytes().strip() else []
+        kept = [line.strip() for line in lines if line.strip()][: arguments.max_text_sentences]
         if not kept:
             raise ValueError(f"The text file {name} has no text; expected a sentence to a line. Leave it out.")
         texts.setdefault(language or path.name.split(".")[0], []).extend(kept)
@@ -101,19 +102,25 @@ def words_of_texts(texts: Mapping[str, list[str]], segment: Segment) -> dict[str
     return datasets
 
 
-def texts_as_read(datasets: Mapping[str, Dataset], texts: Mapping[str, list[str]]) -> Iterator[str | list[str]]:
+def texts_as_read(
+    corpora: Mapping[str, Dataset], words_of_lines: Mapping[str, Dataset], lines: Mapping[str, list[str]]
+) -> Iterator[str | list[str]]:
     """
-    Everything that a tokenizer will meet: the words of sentences, and the lines of texts as they stand.
+    Everything that a tokenizer will meet, each sentence once by its words and once as running text.
 
     Args:
-        datasets (`Mapping[str, Dataset]`):
+        corpora (`Mapping[str, Dataset]`):
             Sentences with `tokens`.
-        texts (`Mapping[str, list[str]]`):
-            Of each language.
+        words_of_lines (`Mapping[str, Dataset]`):
+            What [`words_of_texts`] makes of the lines.
+        lines (`Mapping[str, list[str]]`):
+            Of each language, as they stand.
     """
-    for dataset in datasets.values():
+    for dataset in corpora.values():
         for words in dataset["tokens"]:
             yield words
             yield " ".join(words)
-    for lines in texts.values():
-        yield from lines
+    for dataset in words_of_lines.values():
+        yield from dataset["tokens"]
+    for of_language in lines.values():
+        yield from of_language

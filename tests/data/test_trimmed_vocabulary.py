@@ -124,6 +124,20 @@ def test_rare_pieces_are_left_out_where_few_are_wanted(kind):
     assert all(trimmed.tokenizer.unk_token not in pieces(trimmed.tokenizer, text)[0] for text in TEXTS)
 
 
+def test_a_text_that_is_given_as_words_too_counts_once():
+    tokenizer = word_pieces()
+    counts = Counter(piece for text in TEXTS for piece in pieces(tokenizer, text)[0])
+    piece, count = next((piece, count) for piece, count in counts.items() if len(piece) > 3 and piece.isalpha())
+    read = [*TEXTS, *(text.split() for text in TEXTS)]
+
+    kept, left_out = (
+        trim_vocabulary(tokenizer, read, min_count=least, keep_characters=False).tokenizer.get_vocab()
+        for least in (count, count + 1)
+    )
+
+    assert piece in kept and piece not in left_out
+
+
 def test_scripts_of_thousands_of_characters_may_be_left_out():
     tokenizer = train_piece_tokenizer([*TEXTS, "한국 東京 ዓለም"] * 5, vocab_size=300)
 

@@ -372,7 +372,10 @@ def test_every_task_is_compared(tmp_path, monkeypatch):
     assert set(report["further"]) == {"upos", "feats"}
     upos = report["further"]["upos"]
     assert upos["languages"]["swa"]["scores"]["onnx"] == pytest.approx(100 * sum(nouns) / len(nouns))
-    assert upos["languages"]["yor"]["scores"] == report["languages"]["swa"]["scores"] == {}
+    assert upos["languages"]["yor"]["scores"] == {}
+    # No language has gold entities: both are held to what PyTorch gives.
+    assert [of["scores"] for of in report["languages"].values()] == [{"pytorch": 100, "onnx": 100}] * 2
+    assert (report["gold"], upos["gold"]) == ("pytorch", "corpora")
     assert upos["languages"]["yor"]["differing_labels"] == {"onnx": 0}
     table = parity_table(report)
     assert table.count("| swa ") == 3 and "| Language (upos) |" in table and table.count(" MB ") == 2
@@ -403,6 +406,21 @@ def test_a_model_that_loses_too_much_is_not_written(tmp_path, monkeypatch):
 
     with pytest.raises(ValueError, match=r"loses F1: \d+\.\d\d on swa; expected at most 0.5 in every language"):
         export_tagger(model, tokenizer, tmp_path / "out", sentences, int8=True)
+
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_task_without_gold_tags_must_not_lose_either(tmp_path, monkeypatch):
+    model, tokenizer = random_model(JOINT_MODELS["byte_crf"])
+    other, _ = random_model(JOINT_MODELS["byte_crf"])
+    with torch.no_grad():
+        other.further_heads["upos"].classifier.weight.neg_()
+    monkeypatch.setattr(onnx_parity, "int8_model", lambda graph: onnx_model(other))
+    *_, feats = labels_by_scheme(model.config).values()
+    gold = {"feats": [[feats[0]] * len(words) for words in WORDS]}
+
+    with pytest.raises(ValueError, match=r"loses accuracy: \d+\.\d\d on swa; expected at most 0.5 in every language"):
+        export_tagger(model, tokenizer, tmp_path / "out", {"swa": ParitySentences(WORDS, gold)}, int8=True)
 
     assert not list(tmp_path.iterdir())
 

@@ -315,6 +315,31 @@ def test_column_files_can_be_tagged(trained, tmp_path):
 
 
 @pytest.mark.slow
+def test_an_input_is_not_overwritten(trained, tmp_path):
+    folder, *_ = trained
+    source = tmp_path / "swa.txt"
+    source.write_text("Amina alifika.\n")
+
+    with pytest.raises(AssertionError, match=r"`output` is .*, which is `input` too, and would be overwritten before"):
+        run("predict.py", "--model", folder, "--input", source, "--output", source)
+
+    assert source.read_text() == "Amina alifika.\n"
+
+
+@pytest.mark.slow
+def test_the_embedded_sentences_of_an_export_are_as_many_as_wanted_of_a_split_that_is_there(trained, tmp_path):
+    folder, *_ = trained
+    export = ["export.py", "--model", folder, "--output_dir", tmp_path / "onnx", "--max_sentences", 5]
+
+    with pytest.raises(AssertionError, match=r"The corpus of \w+ has no tets split, but train, validation, test"):
+        run(*export, "--split", "tets")
+    run(*export)
+
+    report = json.loads((tmp_path / "onnx" / "parity.json").read_text())
+    assert {of_language["sentences"] for of_language in report["languages"].values()} == {5}
+
+
+@pytest.mark.slow
 def test_an_exported_model_predicts_as_the_model_does(trained, tmp_path):
     folder, *_ = trained
     texts = "Amina Bako alifika Dar es Salaam.\n\nDona vive en Madrid\n"

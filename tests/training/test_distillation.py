@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file
 from transformers import BertForTokenClassification, set_seed
 
@@ -13,7 +14,15 @@ from hf_polyglot.models.label_scheme import labels_of
 from hf_polyglot.training.distillation import DistillationTrainer, uniform_layers
 from hf_polyglot.training.distillation_batches import DistillationSettings
 from hf_polyglot.training.distillation_losses import soft_cross_entropy, target_distribution
-from hf_polyglot.training.distillation_run import check_same_distillation, report_kept_shares
+from hf_polyglot.training.distillation_run import (
+    DistillationArguments,
+    check_same_distillation,
+    distillation_settings,
+    report_kept_shares,
+    scheme_of_stock_teacher,
+)
+from hf_polyglot.training.recipe_corpora import CorpusArguments
+from hf_polyglot.training.students import StudentArguments
 from hf_polyglot.training.teacher import StockTagger, load_teacher, teacher_digest, teacher_targets
 from hf_polyglot.training.teacher_outputs import read_outputs, write_outputs
 from tests.fresh_process import run_program
@@ -475,20 +484,55 @@ def test_a_new_distillation_leaves_nothing_of_an_old_one_and_a_resumed_one_is_th
     ended = tmp_path / "model.safetensors"
     ended.write_bytes(b"of another run")
     begun = training_arguments(tmp_path, num_train_epochs=2)
-    check_same_distillation(begun, "digest", DistillationSettings(), ["upos"])
+    settings = DistillationSettings()
+    text = {"swa": Dataset.from_dict({"tokens": [["Amina", "lives"], ["Bako"]]})}
+    check_same_distillation(begun, "digest", settings, ["upos"], text)
     assert not ended.exists()
 
     ended.write_bytes(b"of this run")
     resumed = training_arguments(tmp_path, num_train_epochs=2, resume_from_checkpoint="true")
-    check_same_distillation(resumed, "digest", DistillationSettings(), ["upos"])
+    check_same_distillation(resumed, "digest", settings, ["upos"], text)
     assert ended.exists()
     with pytest.raises(ValueError, match=r"began with tasks \['upos'\] \(now \['feats'\]\); expected the same"):
-        check_same_distillation(resumed, "digest", DistillationSettings(), ["feats"])
+        check_same_distillation(resumed, "digest", settings, ["feats"], text)
     with pytest.raises(ValueError, match=r"began with another teacher, or one of another version"):
-        check_same_distillation(resumed, "other", DistillationSettings(), ["upos"])
+        check_same_distillation(resumed, "other", settings, ["upos"], text)
+    other = {"swa": text["swa"].select([0]), "yor": text["swa"]}
+    with pytest.raises(ValueError, match=r"began with other sentences of swa, no sentences of yor; expected the same"):
+        check_same_distillation(resumed, "digest", settings, ["upos"], other)
+    with pytest.raises(ValueError, match=r"began with further sentences of swa; expected the same"):
+        check_same_distillation(resumed, "digest", settings, ["upos"], {})
     resumed.num_train_epochs = 3
     with pytest.raises(ValueError, match=r"began with epochs 2 \(now 3\); expected the same"):
-        check_same_distillation(resumed, "digest", DistillationSettings(), ["upos"])
+        check_same_distillation(resumed, "digest", settings, ["upos"], text)
+
+
+@pytest.mark.parametrize(
+    ("inside", "kept"), [({}, 16), ({"hidden_weight": 0.5}, None), ({"attention_weight": 1.0}, None)]
+)
+def test_a_teacher_that_reads_along_says_all_of_its_labels(inside, kept):
+    settings = distillation_settings(DistillationArguments(positions="words", **inside), None, None, None, None)
+
+    assert settings.num_kept == kept
+
+
+@pytest.mark.parametrize(("task", "scheme"), [("", "IOB2"), ("ner", "IOB2"), ("upos", "upos"), ("upos feats", "IOB2")])
+def test_the_task_says_what_a_stock_teacher_knows(task, scheme):
+    assert scheme_of_stock_teacher(CorpusArguments(task=task)) == scheme
+
+
+@pytest.mark.parametrize(
+    ("given", "begins_with"),
+    [
+        ({}, None),
+        ({"layers_from_teacher": True}, "runs/large"),
+        ({"embeddings_from_teacher": True}, "runs/large"),
+        ({"student_encoder": "bert"}, "bert"),
+        ({"student_type": "byte_crf", "layers_from_teacher": True}, None),
+    ],
+)
+def test_a_student_says_what_it_began_with(given, begins_with):
+    assert StudentArguments(**given).named_base_model("runs/large") == begins_with
 
 
 def test_rows_are_read_as_they_were_written(tmp_path):

@@ -1,6 +1,7 @@
 """Unlabelled text: which files are read, as which language, and what becomes of their lines."""
 
 import pytest
+from datasets import Dataset
 
 from hf_polyglot.training.unlabelled_text import (
     TextArguments,
@@ -22,19 +23,32 @@ def test_lines_are_read_by_language(tmp_path):
     datasets = words_of_texts(texts | {"eng": ["", "x"]}, lambda text: [(0, 1)] if text else [])
     assert datasets["swa"].to_dict() == {"tokens": [["a"], ["c"], ["d"], ["e"]], "language": ["swa"] * 4}
     assert datasets["eng"].to_dict() == {"tokens": [["x"]], "language": ["eng"]}
-    assert list(texts_as_read({"eng": datasets["eng"]}, {"swa": ["a b"]})) == [["x"], "x", "a b"]
+    corpora = {"eng": Dataset.from_dict({"tokens": [["y", "!"]]})}
+    read = texts_as_read(corpora, {"eng": datasets["eng"]}, {"eng": ["x."]})
+    assert list(read) == [["y", "!"], "y !", ["x"], "x."]  # each sentence once by its words and once as running text
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [(None, r"is not there; expected FILE or LANGUAGE=FILE"), ("\n \n", r"has no text; expected a")],
+    [
+        (None, r"is not there; expected FILE or LANGUAGE=FILE"),
+        ("\n \n", r"has no text; expected a"),
+        ("\ufeff\n", r"has no text; expected a"),
+        (b"Amina\nalifik\xe1\n", r"swa\.txt:2: the bytes b'\\xe1' are not UTF-8"),
+    ],
 )
 def test_files_without_text_are_refused(text, message, tmp_path):
     if text is not None:
-        (tmp_path / "swa.txt").write_text(text)
+        (tmp_path / "swa.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
 
     with pytest.raises(ValueError, match=message):
         read_text_files(TextArguments(text_files=[str(tmp_path / "swa.txt")]))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+    (tmp_path / "swa.txt").write_text("Amina alifika\n", encoding="utf-8-sig")
+
+    assert read_text_files(TextArguments(text_files=[str(tmp_path / "swa.txt")])) == {"swa": ["Amina alifika"]}
 
 
 def test_training_sentences_of_corpora_are_read_whatever_their_labels(tmp_path):
