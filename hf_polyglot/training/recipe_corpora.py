@@ -484,6 +484,7 @@ def load_recipe_corpora(
         if column in WORD_CLASSES:
             kind = f"{column} labels" if further else "labels"
             loaded.report.notes += _unseen_labels(train, evaluation, column, len(of_task), kind)
+            loaded.report.notes += _single_label_notes(evaluation.get("test", {}), column)
     return RecipeCorpora(
         train=train,
         evaluation=evaluation,
@@ -578,6 +579,20 @@ def _unchosen_notes(languages: Sequence[str], validation: Mapping[str, Dataset])
     others = f"a model of several languages is chosen by the dev sets of the others, {', '.join(chosen_by)}; one of "
     how = f"{others}it alone" if chosen_by else "a model"
     return [f"{', '.join(without)}: without a dev set, {how} is trained to its last epoch."]
+
+
+def _single_label_notes(test: Mapping[str, Dataset], column: str) -> list[str]:
+    """Notes on languages whose words all have one label, as those of treebanks without features."""
+    notes = []
+    for language, dataset in test.items():
+        found = {label for labels in dataset[column] for label in labels}
+        if len(found) == 1:
+            label = dataset.features[column].feature.int2str(found.pop())
+            notes.append(
+                f"{language}: all words of test have {label!r}, so that its score says nothing, and it is part of "
+                "averages all the same."
+            )
+    return notes
 
 
 def _unseen_labels(

@@ -215,6 +215,17 @@ def test_labels_that_no_training_sentence_has_are_kept_and_counted(tmp_path):
     assert note.startswith(f"bb_two: {words} words of test have one of 2 labels that no training sentence has.")
 
 
+def test_a_score_that_says_nothing_is_noted(tmp_path):
+    folder = write_treebanks(tmp_path)
+    for path in folder.glob("bb_two*"):
+        path.write_text(re.sub(r"(Case=Nom\|)?(Number|Tense)=\w+", "_", path.read_text()))
+
+    corpora = load_recipe_corpora(CorpusArguments(corpora=[f"{folder}/*"], task="feats"))
+
+    (note,) = [note for note in corpora.report.notes if "says nothing" in note]
+    assert note.startswith("bb_two: all words of test have '_', so that its score says nothing")
+
+
 def test_the_embedded_corpus_has_entities_only():
     with pytest.raises(ValueError, match=r"`task` is 'upos', and no corpus is given"):
         load_recipe_corpora(CorpusArguments(task="upos"))
