@@ -14,6 +14,7 @@ from hf_polyglot.models import (
     EncoderCRFForTokenClassification,
     SpellingTokenizer,
 )
+from hf_polyglot.models.piece_encoder import new_encoder
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
 from hf_polyglot.training.student_encoder import StudentEncoderArguments, build_student_encoder
 
@@ -65,15 +66,18 @@ class Student:
             Its tokenizer.
         encoder (`str`, *optional*):
             Folder or Hub id of its encoder; a byte-CRF has none.
+        is_random (`bool`, *optional*, defaults to `False`):
+            Whether the layers of that encoder are random, to be drawn anew for each model.
     """
 
     arguments: StudentArguments
     tokenizer: Any
     encoder: str | None
+    is_random: bool = False
 
     def new_model(self, labels: Sequence[str], task_settings: Mapping[str, Any]) -> PreTrainedModel:
         """
-        An untrained student, but for its encoder if that was trained.
+        An untrained student, but for its encoder if that was trained. What is random depends on the global seed.
 
         Args:
             labels (`Sequence[str]`):
@@ -87,10 +91,13 @@ class Student:
             "word_dropout": self.arguments.word_dropout,
         }
         if self.encoder is not None:
-            return EncoderCRFForTokenClassification.from_encoder_pretrained(
+            model = EncoderCRFForTokenClassification.from_encoder_pretrained(
                 self.encoder, labels=labels, tokenizer=self.tokenizer, num_concatenated_layers=1, num_hidden_layers=0,
                 **settings,
             )  # fmt: skip
+            if self.is_random:
+                self._draw(model.encoder)
+            return model
         width = self.arguments.student_hidden_size
         return ByteCRFForTokenClassification(
             ByteCRFConfig(
@@ -103,6 +110,13 @@ class Student:
                 **settings,
             )
         )
+
+    def _draw(self, encoder: PreTrainedModel) -> None:
+        """Give an encoder other random weights; embeddings that come from the teacher stay."""
+        drawn = new_encoder(encoder.config)
+        if self.arguments.embeddings_from_teacher:
+            drawn.set_input_embeddings(encoder.get_input_embeddings())
+        encoder.load_state_dict(drawn.state_dict())
 
 
 def load_student(
@@ -144,7 +158,7 @@ def load_student(
     with training.main_process_first(local=training.save_on_each_node):
         if training.should_save:
             build_student_encoder(name, arguments, teacher_tokenizer, texts, teacher=teacher)
-    return Student(arguments, load_piece_tokenizer(name), name)
+    return Student(arguments, load_piece_tokenizer(name), name, is_random=not arguments.layers_from_teacher)
 
 
 def shares_pieces(student: Any, teacher: Any, sentences: Sequence[Sequence[str]]) -> bool:

@@ -12,6 +12,7 @@ from transformers import (
     ElectraConfig,
     ElectraModel,
     XLMRobertaModel,
+    set_seed,
 )
 
 from hf_polyglot import EncoderCRFForTokenClassification, SlicerForTokenClassification
@@ -37,6 +38,28 @@ from tests.training.test_trainer import training_arguments
 
 WORDS = [words for words, _ in SENTENCES]
 SMALL = {"student_layers": 2, "student_hidden_size": 16}
+
+
+@pytest.mark.parametrize("begins_with", [None, "embeddings", "layers"])
+def test_what_is_random_of_a_student_is_another_with_each_seed(begins_with, tmp_path):
+    teacher, tokenizer = tiny_linear_tagger()
+    sizes = {"student_layers": 1, "student_hidden_size": teacher.config.encoder_config.hidden_size, "student_heads": 2}
+    sizes["student_intermediate_size"] = teacher.config.encoder_config.intermediate_size
+    given = {} if begins_with is None else {f"{begins_with}_from_teacher": True}
+    arguments = StudentArguments(**sizes, **given)
+    student = load_student(arguments, training_arguments(tmp_path), teacher, tokenizer, WORDS)
+
+    states = []
+    for seed in (1, 2, 1):
+        set_seed(seed)
+        states.append(student.new_model(LABELS, {"label_scheme": "IOB2"}).state_dict())
+
+    one, two, again = states
+    for name, weights in one.items():
+        assert torch.equal(weights, again[name]), name
+        if name.endswith("weight") and "LayerNorm" not in name:
+            of_teacher = begins_with == "layers" or (begins_with == "embeddings" and "word_embeddings" in name)
+            assert torch.equal(weights, two[name]) is (name.startswith("encoder.") and of_teacher), name
 
 
 @pytest.mark.parametrize("narrow", [None, 8])
