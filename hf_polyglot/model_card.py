@@ -230,6 +230,9 @@ def _card_data(results: Mapping[str, Any]) -> ModelCardData:
 
 
 def _is_hub_id(name: str) -> bool:
+    # What recipes leave lies below runs/, and is gone where a card is made of kept results.
+    if name.startswith("runs/"):
+        return False
     return re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name) is not None and not Path(name).exists()
 
 

@@ -89,6 +89,8 @@ def test_the_metadata_is_what_the_hub_accepts():
     assert model_card(local).data.base_model is None
     assert model_card(local).data.language == ["eng"]
     assert "Training started from `../shared/models/e5-small`." in str(model_card(local))
+    left_by_a_recipe = zero_shot_results(base_model="runs/encoder_crf-ud-polyglot")
+    assert model_card(left_by_a_recipe).data.base_model is None
 
 
 def test_a_card_says_what_its_results_say():
