@@ -74,7 +74,7 @@ def byte_crf_graph(model: Any) -> OnnxGraph:
     mask = graph.op("GreaterOrEqual", word_indices, np.int64(0))
     words = graph.op("Gather", vectors, graph.op("Max", word_indices, np.int64(0)), axis=0)
     states, _ = bilstm(graph, words, _lengths(graph, mask), _layers(body.reading))
-    return _with_crf_outputs(graph, model, states, mask)
+    return _with_task_outputs(graph, model, states, mask)
 
 
 def encoder_crf_graph(model: Any) -> OnnxGraph:
@@ -88,7 +88,7 @@ def encoder_crf_graph(model: Any) -> OnnxGraph:
     graph, words, mask = _encoded_words(model, model.config.num_concatenated_layers)
     if model.config.num_hidden_layers > 0:
         words, _ = bilstm(graph, words, _lengths(graph, mask), _layers(model.reading))
-    return _with_crf_outputs(graph, model, words, mask)
+    return _with_task_outputs(graph, model, words, mask)
 
 
 def slicer_graph(model: Any) -> OnnxGraph:
@@ -155,7 +155,7 @@ def meta_lstm_graph(model: Any) -> OnnxGraph:
     words = _projected(graph, states, read.words.projection)
     states, _ = bilstm(graph, graph.op("Concat", characters, words, axis=2), lengths, _layers(read.reading))
     joint = _projected(graph, states, read.projection)
-    return _with_word_outputs(graph, _classified(graph, joint, model.classifier), mask)
+    return _with_task_outputs(graph, model, joint, mask)
 
 
 # By the `model_type` of a configuration.
@@ -398,19 +398,20 @@ def _word_vectors(graph: OnnxGraph, words: Any, word_ids: str) -> str:
     return graph.op("Add", vectors, pretrained)
 
 
-def _with_crf_outputs(graph: OnnxGraph, model: Any, words: str, mask: str) -> OnnxGraph:
+def _with_task_outputs(graph: OnnxGraph, model: Any, words: str, mask: str) -> OnnxGraph:
     """The graph with labels and probabilities of each task by its CRF, or word by word if the model has none."""
     language_ids = None
-    if model.config.use_crf and model.config.languages is not None:
+    if model.crf_of_task(None) is not None and model.config.languages is not None:
         language_ids = graph.input("language_ids", INT64, ["batch"])
     for scheme in labels_by_scheme(model.config):
         head = model if scheme == model.config.label_scheme else model.further_heads[scheme]
         of_task = "" if head is model else f"_{scheme}"
         emissions = _classified(graph, words, head.classifier)
-        if not model.config.use_crf:
+        crf = model.crf_of_task(scheme)
+        if crf is None:
             _with_word_outputs(graph, emissions, mask, of_task)
             continue
-        scores = ChainScores(graph, _chain_tables(head.crf), language_ids)
+        scores = ChainScores(graph, _chain_tables(crf), language_ids)
         labels = best_path(graph, emissions, mask, scores)
         _with_outputs(graph, labels, marginals(graph, emissions, mask, scores), mask, of_task)
     return graph

@@ -3,6 +3,8 @@
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .further_tasks import check_further_labels, without_absent_tasks
+
 PRETRAINED_VECTORS = ("none", "frozen", "trained")
 
 
@@ -61,6 +63,11 @@ class MetaLSTMConfig(PreTrainedConfig):
         label_scheme (`str`, *optional*, defaults to `"IOB2"`):
             Scheme of the labels: `"IOB1"`, `"IOB2"`, `"BIOES"`, or `"plain"` for bare types;
             `"upos"` or `"feats"` where each label is a class of its word.
+        further_labels (`dict[str, list[str]]`, *optional*):
+            Labels of further tasks, `"upos"` and `"feats"`, for each of which every part has a classifier.
+        loss_weights (`dict[str, float]`, *optional*):
+            Of several tasks, by `label_scheme` and the names in `further_labels`: what a label of the task counts in
+            the loss, 1 by default.
 
     Reference:
         Bohnet, McDonald, Simões, Andor, Pitler and Maynez (2018). https://aclanthology.org/P18-1246
@@ -91,6 +98,8 @@ class MetaLSTMConfig(PreTrainedConfig):
     mlp_dropout: float | int = 0.33
     label_scheme: str = "IOB2"
     pad_token_id: int | None = 0
+    further_labels: dict[str, list[str]] | None = None
+    loss_weights: dict[str, float | int] | None = None
 
     def validate_units(self):
         if self.units not in ("bytes", "characters"):
@@ -126,6 +135,13 @@ class MetaLSTMConfig(PreTrainedConfig):
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}; expected at least 1.")
+
+    def to_dict(self):
+        """The fields, as they are written."""
+        return without_absent_tasks(super().to_dict())
+
+    def validate_further_labels(self):
+        check_further_labels(self)
 
 
 MetaLSTMConfig.register_for_auto_class()

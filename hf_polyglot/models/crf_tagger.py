@@ -12,26 +12,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from transformers.modeling_outputs import TokenClassifierOutput
 
 from .crf import LinearChainCRF
 from .label_scheme import PADDING_LABEL, labels_by_scheme, labels_of, legal_transitions
+from .word_tagger import WordTagger, WordTaggerOutput
 
 
 @dataclass
-class CRFTaggerOutput(TokenClassifierOutput):
+class CRFTaggerOutput(WordTaggerOutput):
     """
-    Output of a tagger with a CRF: `loss` in nats per label; `logits` are emission scores, to be read with `decode`.
+    Output of a tagger with a CRF: `logits` and `further_logits` are emission scores, to be read with `decode`.
 
     Args:
         language_ids (`LongTensor` of shape `(batch,)`, *optional*):
             Language of each sentence, whose transition scores decoding uses.
-        further_logits (`tuple[Tensor, ...]`, *optional*):
-            Emission scores of each further task, in the order of `labels_by_scheme`.
     """
 
     language_ids: Tensor | None = None
-    further_logits: tuple[Tensor, ...] | None = None
 
 
 class TaskHead(nn.Module):
@@ -72,18 +69,13 @@ def new_crf(labels: Sequence[str], scheme: str, languages: Sequence[str] | None)
     return LinearChainCRF(len(labels), legal_transitions(labels, scheme), num_languages)
 
 
-class CRFTagger:
+class CRFTagger(WordTagger):
     """
-    A `PreTrainedModel` with this beside it has the CRF `crf` over the words that its emission scores belong to, unless
-    `use_crf` of its configuration is False. If that has `further_labels`, there are `further_heads` with a classifier
-    and a CRF each, and labels have an axis of tasks: `(batch, words, tasks)`, -100 where a task has no label.
+    A [`WordTagger`] with the CRF `crf` over the words that its emission scores belong to, unless `use_crf` of its
+    configuration is False. `further_heads` have a classifier and a CRF each.
     """
 
     crf: LinearChainCRF
-
-    @property
-    def _has_crf(self) -> bool:
-        return self.config.use_crf  # type: ignore[attr-defined]
 
     @staticmethod
     def crf_of(config) -> LinearChainCRF:
@@ -110,15 +102,9 @@ class CRFTagger:
         _, *further = labels_by_scheme(config).items()
         return nn.ModuleDict({scheme: TaskHead(width, labels, scheme, config) for scheme, labels in further})
 
-    def further_logits(self, words: Tensor) -> tuple[Tensor, ...] | None:
-        """Emission scores of each further task, from the vectors of the words; None if there is no further task."""
-        heads = getattr(self, "further_heads", None)
-        return None if heads is None else tuple(head.classifier(words) for head in heads.values())
-
     def crf_output(
         self,
         emissions: Tensor,
-        mask: Tensor,
         labels: Tensor | None,
         language_ids: Tensor | None,
         num_items_in_batch: Tensor | int | None,
@@ -135,8 +121,6 @@ class CRFTagger:
         Args:
             emissions (`Tensor` of shape `(batch, words, labels)`):
                 Emission scores.
-            mask (`BoolTensor` of shape `(batch, words)`):
-                True on real words.
             labels (`LongTensor` of shape `(batch, words)`, *optional*):
                 Label ids; of several tasks `(batch, words, tasks)`.
             language_ids (`LongTensor` of shape `(batch,)`, *optional*):
@@ -149,58 +133,26 @@ class CRFTagger:
                 Further fields of the output.
         """
         loss = None
-        if labels is not None and further_logits is None:
-            total = self._total_loss(self.crf_of_task(None), emissions, labels, mask, language_ids)
-            loss = total / (mask.sum() if num_items_in_batch is None else num_items_in_batch)
-        elif labels is not None:
-            total = self._total_of_tasks((emissions, *further_logits), labels, language_ids)  # type: ignore[misc]
-            is_label = labels != PADDING_LABEL
-            loss = total / (is_label.sum() if num_items_in_batch is None else num_items_in_batch)
+        if labels is not None:
+            total = self.total_loss((emissions, *(further_logits or ())), labels, language_ids)
+            loss = total / ((labels != PADDING_LABEL).sum() if num_items_in_batch is None else num_items_in_batch)
         return CRFTaggerOutput(
             loss=loss, logits=emissions, language_ids=language_ids, further_logits=further_logits, **others
         )
 
-    def _total_loss(
-        self,
-        crf: LinearChainCRF | None,
-        emissions: Tensor,
-        labels: Tensor,
-        mask: Tensor,
-        language_ids: Tensor | None,
-    ) -> Tensor:
-        """Loss of one task, summed over its labels."""
+    def _loss_of_task(self, scheme: str, scores: Tensor, labels: Tensor, language_ids: Tensor | None) -> Tensor:
+        crf = self.crf_of_task(scheme)
         if crf is None:
-            return nn.functional.cross_entropy(emissions.float().mT, labels, reduction="sum")
-        return -crf.log_likelihood(emissions, labels, mask, language_ids).sum()
-
-    def _total_of_tasks(self, emissions: Sequence[Tensor], labels: Tensor, language_ids: Tensor | None) -> Tensor:
-        """
-        Weighted loss of all tasks, summed over all labels `(batch, words, tasks)`.
-
-        Raises:
-            ValueError: if there are labels for more or fewer tasks.
-        """
-        config = self.config  # type: ignore[attr-defined]
-        schemes = list(labels_by_scheme(config))
-        if labels.shape[2:] != (len(schemes),):
-            raise ValueError(
-                f"`labels` has shape {tuple(labels.shape)}; expected (batch, words, {len(schemes)}), one label for "
-                f"each of {', '.join(schemes)}. Let `collator_for` make the batch."
-            )
-        weights = config.loss_weights or {}
-        total = emissions[0].new_zeros(())
-        for scheme, of_task, own_labels in zip(schemes, emissions, labels.unbind(2), strict=True):
-            crf = self.crf_of_task(scheme)
-            own_languages, mask = language_ids, own_labels != PADDING_LABEL  # (batch, words)
-            if crf is not None:
-                # Sentences without this task: a CRF has nothing to say of no word.
-                has_task = mask.any(1)
-                of_task, own_labels, mask = of_task[has_task], own_labels[has_task], mask[has_task]
-                own_languages = None if language_ids is None else language_ids[has_task]
-                if not len(mask):
-                    continue
-            total = total + weights.get(scheme, 1.0) * self._total_loss(crf, of_task, own_labels, mask, own_languages)
-        return total
+            return super()._loss_of_task(scheme, scores, labels, language_ids)
+        mask = labels != PADDING_LABEL  # (batch, words)
+        if self.config.further_labels:  # type: ignore[attr-defined]
+            # Sentences without this task: a CRF has nothing to say of no word.
+            has_task = mask.any(1)
+            if not has_task.any():
+                return scores.new_zeros(())
+            scores, labels, mask = scores[has_task], labels[has_task], mask[has_task]
+            language_ids = None if language_ids is None else language_ids[has_task]
+        return -crf.log_likelihood(scores, labels, mask, language_ids).sum()
 
     def crf_of_task(self, scheme: str | None) -> LinearChainCRF | None:
         """
@@ -210,31 +162,12 @@ class CRFTagger:
             scheme (`str`, *optional*):
                 Which task, as for `decode`. None is the first.
         """
-        if not self._has_crf:
+        if not self.config.use_crf:  # type: ignore[attr-defined]
             return None
         is_first = scheme in (None, self.config.label_scheme)  # type: ignore[attr-defined]
         return self.crf if is_first else self.further_heads[scheme].crf  # type: ignore[attr-defined]
 
-    def logits_of_task(self, outputs: CRFTaggerOutput, scheme: str | None) -> Tensor:
-        """
-        Emission scores of a task, `(batch, words, labels)`.
-
-        Args:
-            outputs ([`CRFTaggerOutput`]):
-                Of `forward`.
-            scheme (`str`, *optional*):
-                Which task, as for `decode`. None is the first.
-
-        Raises:
-            ValueError: if the model has no such task.
-        """
-        schemes = list(labels_by_scheme(self.config))  # type: ignore[attr-defined]
-        if scheme is not None and scheme not in schemes:
-            raise ValueError(f"`scheme` is {scheme!r}; the model has heads for {', '.join(schemes)}. Name one.")
-        index = 0 if scheme is None else schemes.index(scheme)
-        return outputs.logits if index == 0 else outputs.further_logits[index - 1]  # type: ignore[index]
-
-    def decode(self, outputs: CRFTaggerOutput, mask: Tensor, scheme: str | None = None) -> Tensor:
+    def decode(self, outputs: WordTaggerOutput, mask: Tensor, scheme: str | None = None) -> Tensor:
         """
         Label ids of the most probable path, or without CRF of each word; `(batch, words)`, -100 on padding.
 
@@ -248,10 +181,10 @@ class CRFTagger:
         """
         logits, crf = self.logits_of_task(outputs, scheme), self.crf_of_task(scheme)
         if crf is None:
-            return logits.argmax(2).masked_fill(~mask, PADDING_LABEL)
+            return super().decode(outputs, mask, scheme)
         return crf.decode(logits, mask, outputs.language_ids)
 
-    def label_probabilities(self, outputs: CRFTaggerOutput, mask: Tensor, scheme: str | None = None) -> Tensor:
+    def label_probabilities(self, outputs: WordTaggerOutput, mask: Tensor, scheme: str | None = None) -> Tensor:
         """
         Posterior probability of each label at each word, `(batch, words, labels)`; zero on padding.
 
@@ -265,11 +198,11 @@ class CRFTagger:
         """
         logits, crf = self.logits_of_task(outputs, scheme), self.crf_of_task(scheme)
         if crf is None:
-            return logits.float().softmax(2).masked_fill(~mask[:, :, None], 0.0)
+            return super().label_probabilities(outputs, mask, scheme)
         return crf.marginals(logits, mask, outputs.language_ids)
 
     def label_log_probabilities(
-        self, outputs: CRFTaggerOutput, mask: Tensor, temperature: float = 1.0, scheme: str | None = None
+        self, outputs: WordTaggerOutput, mask: Tensor, temperature: float = 1.0, scheme: str | None = None
     ) -> Tensor:
         """
         Log of the posterior probability of each label at each word, `(batch, words, labels)`, to be differentiated.
@@ -286,7 +219,7 @@ class CRFTagger:
         """
         logits, crf = self.logits_of_task(outputs, scheme), self.crf_of_task(scheme)
         if crf is None:
-            return (logits.float() / temperature).log_softmax(2)
+            return super().label_log_probabilities(outputs, mask, temperature, scheme)
         return crf.log_marginals(logits, mask, outputs.language_ids, temperature)
 
     def add_languages(self, languages: Sequence[str]) -> None:

@@ -170,9 +170,7 @@ class ByteCRFForTokenClassification(CRFTagger, ByteCRFPreTrainedModel):
         states = self.byte_crf(input_ids, word_indices).last_hidden_state
         words = self.sentence_dropout(states)  # (batch, words, 2 * hidden)
         emissions = self.classifier(words)  # (batch, words, labels)
-
-        mask, further_logits = word_indices >= 0, self.further_logits(words)
-        return self.crf_output(emissions, mask, labels, language_ids, num_items_in_batch, further_logits)
+        return self.crf_output(emissions, labels, language_ids, num_items_in_batch, self.further_logits(words))
 
 
 def _rows_of_like_length(input_ids: Tensor, padding: int) -> list[Tensor]:

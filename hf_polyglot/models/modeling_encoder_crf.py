@@ -122,7 +122,6 @@ class EncoderCRFForTokenClassification(CRFTagger, EncoderCRFPreTrainedModel):
         scores = self.classifier(words)  # (batch, words, labels)
         return self.crf_output(
             scores,
-            mask,
             labels,
             language_ids,
             num_items_in_batch,

@@ -9,17 +9,19 @@ Axes:
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.modeling_outputs import BaseModelOutput, TokenClassifierOutput
+from transformers.modeling_outputs import BaseModelOutput
 
 from .configuration_meta_lstm import MetaLSTMConfig
-from .label_scheme import PADDING_LABEL
+from .label_scheme import PADDING_LABEL, labels_by_scheme
 from .recurrent import BiLSTM, initialise_for_lstm
 from .tokenization_words import WordSpellingTokenizer
+from .word_tagger import WordTagger, WordTaggerOutput
 
 # In the order in which they are trained.
 PARTS = ("characters", "words", "joint")
@@ -236,9 +238,38 @@ class MetaLSTMModel(MetaLSTMPreTrainedModel):
         return self.projection(self.reading(both, mask))
 
 
-class MetaLSTMForTokenClassification(MetaLSTMPreTrainedModel):
+def _add_classifiers(head: Any, num_labels: int, config: MetaLSTMConfig) -> None:
+    """Give a head of one task the classifiers of the three parts, of which that of the joint one decides."""
+    head.character_classifier = nn.Linear(config.mlp_size, num_labels)
+    head.word_classifier = nn.Linear(config.mlp_size, num_labels)
+    head.classifier = nn.Linear(config.mlp_size, num_labels)
+
+
+def _classifiers_of(head: Any) -> dict[str, nn.Module]:
+    """Those of a head, by their part."""
+    return dict(zip(PARTS, (head.character_classifier, head.word_classifier, head.classifier), strict=True))
+
+
+class MetaLSTMTaskHead(nn.Module):
     """
-    [`MetaLSTMModel`] with a classifier of each of its three parts, of which the joint one decides.
+    What a further task adds to a Meta-LSTM: a classifier of each of its parts.
+
+    Args:
+        num_labels (`int`):
+            Of the task.
+        config ([`MetaLSTMConfig`]):
+            Of the model.
+    """
+
+    def __init__(self, num_labels: int, config: MetaLSTMConfig):
+        super().__init__()
+        _add_classifiers(self, num_labels, config)
+
+
+class MetaLSTMForTokenClassification(WordTagger, MetaLSTMPreTrainedModel):
+    """
+    [`MetaLSTMModel`] with a classifier of each of its three parts, of which the joint one decides; of several tasks,
+    with one for each.
 
     Each part has its own loss, and no gradient of the joint one reaches the two others. `train_part` says which is
     trained; all three at once, if none is.
@@ -258,9 +289,12 @@ class MetaLSTMForTokenClassification(MetaLSTMPreTrainedModel):
         config.auto_map = {"AutoModel": "modeling_meta_lstm.MetaLSTMModel"} | (getattr(config, "auto_map", None) or {})
         self.meta_lstm = MetaLSTMModel(config)
         self.dropout = nn.Dropout(config.mlp_dropout)
-        self.character_classifier = nn.Linear(config.mlp_size, config.num_labels)
-        self.word_classifier = nn.Linear(config.mlp_size, config.num_labels)
-        self.classifier = nn.Linear(config.mlp_size, config.num_labels)
+        _add_classifiers(self, config.num_labels, config)
+        if config.further_labels:
+            _, *further = labels_by_scheme(config).items()
+            self.further_heads = nn.ModuleDict({
+                scheme: MetaLSTMTaskHead(len(labels), config) for scheme, labels in further
+            })
         self.part: str | None = None
         self.post_init()
 
@@ -273,7 +307,7 @@ class MetaLSTMForTokenClassification(MetaLSTMPreTrainedModel):
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         **kwargs,
-    ) -> TokenClassifierOutput:
+    ) -> WordTaggerOutput:
         """
         Scores of every label, and the loss when the labels are given.
 
@@ -287,29 +321,29 @@ class MetaLSTMForTokenClassification(MetaLSTMPreTrainedModel):
             subword_ids (`LongTensor` of shape `(unknown, n-grams)`, *optional*):
                 Rows of the n-grams of unknown words, as the tokenizer makes them.
             labels (`LongTensor` of shape `(batch, words)`, *optional*):
-                Label ids, -100 on padding.
+                Label ids, -100 on padding; of several tasks `(batch, words, tasks)`.
             num_items_in_batch (`int` or `Tensor` of shape `()`, *optional*):
-                Words that the loss is averaged over, defaults to those of this batch.
+                Labels that the loss is averaged over, defaults to those of this batch.
             kwargs:
                 Ignored; what transformers hands to every model.
 
         Returns:
-            `TokenClassifierOutput`: `logits` of shape `(batch, words, labels)` are those of the joint part, or of the
-            one that is trained; `loss` is the cross-entropy in nats per word of that part, or of all three, summed.
+            [`WordTaggerOutput`]: `logits` of shape `(batch, words, labels)` are those of the joint part, or of the one
+            that is trained; `loss` is the cross-entropy in nats per label of that part, or of all three, summed.
         """
         logits = self._logits_of_parts(input_ids, unit_words, word_ids, subword_ids)
         loss = None
         if labels is not None:
             trained = [logits[self.part]] if self.part else logits.values()
-            losses = [nn.functional.cross_entropy(scores.float().mT, labels, reduction="sum") for scores in trained]
-            total = torch.stack(losses).sum()
+            total = torch.stack([self.total_loss(of_tasks, labels) for of_tasks in trained]).sum()
             loss = total / ((labels != PADDING_LABEL).sum() if num_items_in_batch is None else num_items_in_batch)
-        return TokenClassifierOutput(loss=loss, logits=logits[self.part or "joint"])
+        first, *further = logits[self.part or "joint"]
+        return WordTaggerOutput(loss=loss, logits=first, further_logits=tuple(further) or None)
 
     def _logits_of_parts(
         self, input_ids: Tensor, unit_words: Tensor, word_ids: Tensor, subword_ids: Tensor | None
-    ) -> dict[str, Tensor]:
-        """Scores by each part that is trained, or by all, `(batch, words, labels)`."""
+    ) -> dict[str, list[Tensor]]:
+        """Scores by each part that is trained, or by all, of each task, `(batch, words, labels)`."""
         read = self.meta_lstm
         states = {}
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.part != "joint"):
@@ -321,8 +355,13 @@ class MetaLSTMForTokenClassification(MetaLSTMPreTrainedModel):
             states["joint"] = read.join(states["characters"].detach(), states["words"].detach(), word_ids >= 0)
         if self.part is not None:
             states = {self.part: states[self.part]}
-        classifiers = dict(zip(PARTS, (self.character_classifier, self.word_classifier, self.classifier), strict=True))
-        return {part: classifiers[part](self.dropout(vectors)) for part, vectors in states.items()}
+        classifiers = [_classifiers_of(head) for head in self._heads()]
+        shown = {part: self.dropout(vectors) for part, vectors in states.items()}
+        return {part: [of_task[part](vectors) for of_task in classifiers] for part, vectors in shown.items()}
+
+    def _heads(self) -> list[nn.Module]:
+        """What holds the classifiers of each task: the model itself those of the first."""
+        return [self, *getattr(self, "further_heads", {}).values()]
 
     def train_part(self, part: str | None) -> None:
         """
@@ -341,10 +380,10 @@ class MetaLSTMForTokenClassification(MetaLSTMPreTrainedModel):
         read = self.meta_lstm
         read.words.let_learn(part in (None, "words"))
         others: list[tuple[str, nn.Module]] = [
-            ("characters", read.characters), ("characters", self.character_classifier),
-            ("words", self.word_classifier),
-            ("joint", read.reading), ("joint", read.projection), ("joint", self.classifier),
+            ("characters", read.characters), ("joint", read.reading), ("joint", read.projection),
         ]  # fmt: skip
+        for head in self._heads():
+            others += _classifiers_of(head).items()
         for owner, module in others:
             module.requires_grad_(part in (None, owner))
         self.train(self.training)
@@ -379,30 +418,6 @@ class MetaLSTMForTokenClassification(MetaLSTMPreTrainedModel):
         for table, given in ((read.pretrained, vectors), (read.subwords, subword_vectors)):
             if table is not None and given is not None:
                 table.weight.copy_(given)
-
-    def decode(self, outputs: TokenClassifierOutput, mask: Tensor) -> Tensor:
-        """Most probable label of each word, `(batch, words)`, -100 on padding."""
-        return outputs.logits.argmax(2).masked_fill(~mask, PADDING_LABEL)
-
-    def label_probabilities(self, outputs: TokenClassifierOutput, mask: Tensor) -> Tensor:
-        """Probability of each label at each word, `(batch, words, labels)`; zero on padding."""
-        return outputs.logits.float().softmax(2).masked_fill(~mask[:, :, None], 0.0)
-
-    def label_log_probabilities(
-        self, outputs: TokenClassifierOutput, mask: Tensor, temperature: float = 1.0
-    ) -> Tensor:
-        """
-        Log-probability of each label at each word, `(batch, words, labels)`, to be differentiated.
-
-        Args:
-            outputs (`TokenClassifierOutput`):
-                Of this model.
-            mask (`BoolTensor` of shape `(batch, words)`):
-                True on real words; what stands on padding is not defined.
-            temperature (`float`, *optional*, defaults to 1.0):
-                What the scores are divided by.
-        """
-        return (outputs.logits.float() / temperature).log_softmax(2)
 
 
 MetaLSTMModel.register_for_auto_class("AutoModel")

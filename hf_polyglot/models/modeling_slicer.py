@@ -20,6 +20,7 @@ from transformers.modeling_outputs import TokenClassifierOutput
 from .configuration_slicer import SlicerConfig
 from .label_scheme import PADDING_LABEL
 from .piece_encoder import PieceEncoderModel, PieceEncoderPreTrainedModel, encode_by_length, new_encoder, vectors_at
+from .word_tagger import WordTagger
 
 
 def sliced_cross_entropy(vectors: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, slice_width: int) -> Tensor:
@@ -101,7 +102,7 @@ class SlicerModel(PieceEncoderModel, SlicerPreTrainedModel):
     """The encoder of a SLICER model: a vector of every piece."""
 
 
-class SlicerForTokenClassification(SlicerPreTrainedModel):
+class SlicerForTokenClassification(WordTagger, SlicerPreTrainedModel):
     """
     Encoder with a linear classifier that is trained slice by slice and used whole.
 
@@ -182,30 +183,6 @@ class SlicerForTokenClassification(SlicerPreTrainedModel):
             hidden_states=getattr(outputs, "hidden_states", None),
             attentions=getattr(outputs, "attentions", None),
         )
-
-    def decode(self, outputs: TokenClassifierOutput, mask: Tensor) -> Tensor:
-        """Most probable label of each word, `(batch, words)`, -100 on padding."""
-        return outputs.logits.argmax(2).masked_fill(~mask, PADDING_LABEL)
-
-    def label_probabilities(self, outputs: TokenClassifierOutput, mask: Tensor) -> Tensor:
-        """Probability of each label at each word, `(batch, words, labels)`; zero on padding."""
-        return outputs.logits.float().softmax(2).masked_fill(~mask[:, :, None], 0.0)
-
-    def label_log_probabilities(
-        self, outputs: TokenClassifierOutput, mask: Tensor, temperature: float = 1.0
-    ) -> Tensor:
-        """
-        Log-probability of each label at each word, `(batch, words, labels)`, to be differentiated.
-
-        Args:
-            outputs (`TokenClassifierOutput`):
-                Of this model.
-            mask (`BoolTensor` of shape `(batch, words)`):
-                True on real words; what stands on padding is not defined.
-            temperature (`float`, *optional*, defaults to 1.0):
-                What the scores are divided by.
-        """
-        return (outputs.logits.float() / temperature).log_softmax(2)
 
     def to_standard_model(self) -> PreTrainedModel:
         """

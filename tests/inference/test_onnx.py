@@ -75,6 +75,7 @@ SPELLERS = {
     "meta_lstm": with_settings(tiny_meta_lstm, num_unit_layers=2, num_word_layers=2),
     "meta_lstm of vectors": tiny_meta_lstm_of_vectors,
     "meta_lstm of frozen words": with_settings(tiny_meta_lstm, num_trained_words=3, pretrained_vectors="frozen"),
+    "meta_lstm of tasks": JOINT_MODELS["meta_lstm"],
     "byte_crf of tasks": JOINT_MODELS["byte_crf"],
     "byte_crf of tasks and languages": JOINT_MODELS["byte_crf_of_languages"],
 }

@@ -1,6 +1,13 @@
 """Tiny models of three tasks, and sentences that have all of them, or some."""
 
-from .tiny_models import EXAMPLES, tiny_byte_crf, tiny_byte_crf_of_languages, tiny_encoder_crf, tiny_linear_tagger
+from .tiny_models import (
+    EXAMPLES,
+    tiny_byte_crf,
+    tiny_byte_crf_of_languages,
+    tiny_encoder_crf,
+    tiny_linear_tagger,
+    tiny_meta_lstm,
+)
 
 FURTHER_LABELS = {"feats": ["_", "Case=Nom", "Number=Plur", "Number=Sing"], "upos": ["NOUN", "PROPN", "PUNCT"]}
 COLUMNS = ("ner_tags", "upos", "feats")
@@ -35,4 +42,5 @@ JOINT_MODELS = {
     "byte_crf_of_languages": joint(tiny_byte_crf_of_languages),
     "encoder_crf": joint(tiny_encoder_crf),
     "linear_tagger": joint(tiny_linear_tagger),
+    "meta_lstm": joint(tiny_meta_lstm),
 }

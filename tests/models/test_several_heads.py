@@ -12,9 +12,10 @@ from transformers import AutoModelForTokenClassification
 from hf_polyglot.data.collators import collator_for, padded_labels
 from hf_polyglot.inference.tagging import tag_words
 from hf_polyglot.models.label_scheme import labels_by_scheme
+from hf_polyglot.models.modeling_meta_lstm import PARTS
 
 from .joint_models import COLUMNS, FURTHER_LABELS, JOINT_EXAMPLES, JOINT_MODELS
-from .tiny_models import EXAMPLES, LABELS, tiny_byte_crf, tiny_encoder_crf
+from .tiny_models import EXAMPLES, LABELS, tiny_byte_crf, tiny_encoder_crf, tiny_meta_lstm
 
 SCHEMES = ["IOB2", "upos", "feats"]
 
@@ -37,9 +38,9 @@ def head(model, scheme):
 def loss_of_a_sentence(model, vectors, labels, scheme, language_ids):
     """Loss of one task of one sentence without padding, from the vectors of its words."""
     emissions = head(model, scheme).classifier(vectors)[None]
-    if model.config.use_crf:
+    if crf := model.crf_of_task(scheme):
         mask = torch.ones(1, len(labels), dtype=torch.bool)
-        return -head(model, scheme).crf.log_likelihood(emissions, labels[None], mask, language_ids)[0]
+        return -crf.log_likelihood(emissions, labels[None], mask, language_ids)[0]
     return -emissions[0].log_softmax(1)[torch.arange(len(labels)), labels].sum()
 
 
@@ -47,6 +48,8 @@ def loss_of_a_sentence(model, vectors, labels, scheme, language_ids):
 def test_the_loss_is_the_weighted_sum_over_all_labels_of_all_tasks(model_and_tokenizer, weights):
     model, tokenizer = model_and_tokenizer
     model.config.loss_weights = weights
+    if model.config.model_type == "meta_lstm":
+        model.train_part("joint")
     examples = [*JOINT_EXAMPLES[:6], JOINT_EXAMPLES[-1]]
     batch = collator_for(model, tokenizer, COLUMNS)(examples)
     vectors = []
@@ -65,6 +68,37 @@ def test_the_loss_is_the_weighted_sum_over_all_labels_of_all_tasks(model_and_tok
                 num_labels += len(labels)
     torch.testing.assert_close(loss, total / num_labels)
     torch.testing.assert_close(model(**batch, num_items_in_batch=7).loss, total / 7)
+
+
+def test_the_loss_of_a_meta_lstm_is_that_of_all_its_parts_until_one_is_trained():
+    model, tokenizer = JOINT_MODELS["meta_lstm"]()
+    model.eval()
+    batch = collator_for(model, tokenizer, COLUMNS)(JOINT_EXAMPLES)
+
+    of_parts = {}
+    for part in PARTS:
+        model.train_part(part)
+        of_parts[part] = model(**batch)
+    model.train_part(None)
+    together = model(**batch)
+
+    torch.testing.assert_close(together.loss, sum(outputs.loss for outputs in of_parts.values()))
+    for ours, joint in zip(together.further_logits, of_parts["joint"].further_logits, strict=True):
+        torch.testing.assert_close(ours, joint)
+    assert not torch.equal(together.further_logits[0], of_parts["words"].further_logits[0])
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_of_a_meta_lstm_learns_with_its_classifiers_of_all_tasks(part):
+    model, tokenizer = JOINT_MODELS["meta_lstm"]()
+    model.train_part(part)
+
+    model(**collator_for(model, tokenizer, COLUMNS)(JOINT_EXAMPLES)).loss.backward()
+
+    learning = {name for name, weight in model.named_parameters() if weight.grad is not None and weight.grad.any()}
+    name = {"characters": "character_classifier", "words": "word_classifier", "joint": "classifier"}[part]
+    heads = {name.removesuffix(".weight") for name in learning if "classifier.weight" in name}
+    assert heads == {name, f"further_heads.upos.{name}", f"further_heads.feats.{name}"}
 
 
 def test_a_task_without_labels_learns_nothing(model_and_tokenizer):
@@ -103,7 +137,7 @@ def test_all_tasks_are_learnt_saved_and_tagged_in_one_pass(model_and_tokenizer, 
         assert min(min(sentence.probabilities) for sentence in found) > 0.5
 
 
-@pytest.mark.parametrize("make_model", [tiny_byte_crf, tiny_encoder_crf])
+@pytest.mark.parametrize("make_model", [tiny_byte_crf, tiny_encoder_crf, tiny_meta_lstm])
 def test_a_model_of_one_task_is_what_it_was(make_model, tmp_path):
     model, _ = make_model()
 
@@ -148,7 +182,7 @@ for folder in sys.argv[1:]:
 
 
 def test_every_head_loads_where_the_package_is_not_installed(tmp_path):
-    models = {name: JOINT_MODELS[name]() for name in ("byte_crf", "linear_tagger")}
+    models = {name: JOINT_MODELS[name]() for name in ("byte_crf", "linear_tagger", "meta_lstm")}
     for name, (model, tokenizer) in models.items():
         model.save_pretrained(tmp_path / name)
         tokenizer.save_pretrained(tmp_path / name)
@@ -182,7 +216,7 @@ def test_every_head_loads_where_the_package_is_not_installed(tmp_path):
         ({"loss_weights": {"IOB2": 0}}, r"`loss_weights` is {'IOB2': 0}; expected positive numbers"),
     ],
 )
-@pytest.mark.parametrize("make_model", [tiny_byte_crf, tiny_encoder_crf])
+@pytest.mark.parametrize("make_model", [tiny_byte_crf, tiny_encoder_crf, tiny_meta_lstm])
 def test_heads_without_sense_are_refused(make_model, settings, message):
     with pytest.raises(StrictDataclassError, match=message):
         make_model(**settings)

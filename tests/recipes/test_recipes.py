@@ -728,6 +728,25 @@ def test_all_tasks_are_exported(trained_on_both, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_meta_lstm_learns_two_tasks_part_by_part_and_is_exported_with_both(trained_on_both, tmp_path):
+    treebanks, _, _ = trained_on_both
+    folder = tmp_path / "meta"
+
+    output = run(
+        "meta_lstm.py", "--task", "upos", "feats", "--corpora", treebanks / "*", "--embedding_size", 16,
+        "--hidden_size", 16, *META_LSTM, *TRAINING, "--learning_rate", "1e-2", "--output_dir", folder,
+    )  # fmt: skip
+    exported = run("export.py", "--model", folder, "--output_dir", tmp_path / "onnx", "--corpora", treebanks / "*")
+
+    results = read_results(folder)
+    assert list(results["parts"]) == ["characters", "words", "joint"]
+    assert set(results["scores"]["test"]["aa_one"]) == {"upos_accuracy", "feats_accuracy", "task_mean"}
+    assert set(results["scores"]["test"]["cc_three"]) == {"upos_accuracy", "task_mean"}
+    assert results_table(results) in output
+    assert exported.count("Same labels, ONNX") == 2
+
+
+@pytest.mark.slow
 def test_several_tasks_are_refused_where_there_is_one_head(trained_on_both, tmp_path):
     treebanks, folder, _ = trained_on_both
     common = ["--task", "upos", "feats", "--corpora", treebanks / "aa*", "--output_dir", tmp_path, *TRAINING]

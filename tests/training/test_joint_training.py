@@ -16,7 +16,7 @@ from hf_polyglot.training.runs import score_corpora
 from hf_polyglot.training.trainer import PolyglotTrainer
 from tests.fresh_process import run_program
 from tests.models.joint_models import COLUMNS, FURTHER_LABELS, JOINT_EXAMPLES, JOINT_MODELS
-from tests.models.tiny_models import LABELS, tiny_byte_crf, tiny_encoder_crf, tiny_linear_tagger
+from tests.models.tiny_models import LABELS, tiny_byte_crf, tiny_encoder_crf, tiny_linear_tagger, tiny_meta_lstm
 
 from .test_trainer import SHOWS_SCALE, no_dropout, training_arguments
 
@@ -42,6 +42,7 @@ STILL = {
     "byte_crf_of_languages": no_dropout(tiny_byte_crf),
     "encoder_crf": no_dropout(tiny_encoder_crf),
     "linear_tagger": no_dropout(tiny_linear_tagger),
+    "meta_lstm": no_dropout(tiny_meta_lstm),
 }
 
 
