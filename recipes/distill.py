@@ -79,6 +79,7 @@ def main(arguments: DistillArguments, training: PolyglotTrainingArguments) -> di
 
     def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
         model = student.new_model(corpora.labels, corpora.task_settings)
+        seconds = 0.0
         options = {"processing_class": student.tokenizer, "eval_dataset": corpora.source_validation}
         if digest is not None:
             first = distillation_training(args, arguments)
@@ -97,8 +98,10 @@ def main(arguments: DistillArguments, training: PolyglotTrainingArguments) -> di
             report_kept_shares(distillation)
             if training.num_train_epochs == 0:
                 return distillation
-            distil_first(distillation)
-        return PolyglotTrainer(model, args, train_dataset=corpora.train, **options)
+            seconds = distil_first(distillation)
+        trainer = PolyglotTrainer(model, args, train_dataset=corpora.train, **options)
+        trainer.seconds_of_first_phase = seconds
+        return trainer
 
     described: dict[str, Any] = {"base_model": arguments.named_base_model(arguments.teacher)}
     if is_distilled:

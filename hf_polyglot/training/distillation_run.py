@@ -19,6 +19,7 @@ from hf_polyglot.models.label_scheme import WORD_CLASSES
 from hf_polyglot.results import differing_keys
 from hf_polyglot.tasks import task_of
 from hf_polyglot.training.arguments import PolyglotTrainingArguments, asks_to_resume
+from hf_polyglot.training.checkpoints import last_whole_checkpoint, seconds_of_checkpoint
 from hf_polyglot.training.command_line import write_json
 from hf_polyglot.training.distillation import DistillationTrainer
 from hf_polyglot.training.distillation_batches import POSITIONS, DistillationSettings
@@ -144,13 +145,16 @@ def distillation_training(
     return first
 
 
-def distil_first(trainer: DistillationTrainer) -> None:
+def distil_first(trainer: DistillationTrainer) -> float:
     """
     Run the first phase, or go on with it, or, in a run that is resumed, take what it left when it ended.
 
     Args:
         trainer ([`DistillationTrainer`]):
             Of the first phase; its model is the student of the second.
+
+    Returns:
+        `float`: seconds that earlier processes trained it, as far as checkpoints tell.
 
     Raises:
         SystemExit: if Ctrl-C or SIGTERM ended it; it says how to go on.
@@ -161,13 +165,15 @@ def distil_first(trainer: DistillationTrainer) -> None:
         remove_projections(trainer.model)
         trainer.model.load_state_dict(load_file(ended))
         trainer.args.print(f"The student was distilled already: {ended.parent}")
-        return
+        checkpoint, _ = last_whole_checkpoint(ended.parent)
+        return 0.0 if checkpoint is None else seconds_of_checkpoint(checkpoint)
     trainer.args.print(f"Distillation on {len(trainer.train_dataset):,} sentences, at {trainer.settings.positions}")
     try:
         trainer.train(resume_from_checkpoint=is_resumed)
     except KeyboardInterrupt as interruption:
         raise SystemExit(f"\n{interruption}" if interruption.args else 130) from None
     trainer.save_model()
+    return trainer.seconds_before
 
 
 def report_kept_shares(trainer: DistillationTrainer) -> None:

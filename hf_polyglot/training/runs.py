@@ -190,7 +190,7 @@ def train_over_seeds(
         except KeyboardInterrupt as interruption:
             raise SystemExit(f"\n{interruption}" if interruption.args else 130) from None
         drawn.append(trainer.examples_drawn())
-        seconds_before += trainer.seconds_before
+        seconds_before += trainer.seconds_before + trainer.seconds_of_first_phase
         for split, datasets in evaluation.items():
             scores_of_seed, counts_of_seed = score_corpora(trainer, datasets, zero_shot_languages)
             scores[split].append(scores_of_seed)

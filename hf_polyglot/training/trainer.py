@@ -163,6 +163,7 @@ class PolyglotTrainer(Trainer):
                 for column, of_task in zip(columns, labels.values(), strict=True):
                     _check_labels(dataset, column, of_task)
         self.seconds_before = 0.0  # of the run that this one goes on with
+        self.seconds_of_first_phase = 0.0  # of a distillation, as far as an earlier process trained it
         self.epoch_weights = EpochWeights(args.output_dir)
         self.has_averaged_weights = False
         self.losses_to_check: list[tuple[int, dict[str, Any], Tensor]] = []

@@ -1112,8 +1112,12 @@ def test_a_student_is_taught_fine_tuned_published_and_continued(linear_teacher, 
     distilled = load_file(folder / "seed-42" / "distilled" / "model.safetensors")
     assert not all(torch.equal(load_file(folder / "model.safetensors")[name], distilled[name]) for name in distilled)
 
+    (checkpoint,) = (folder / "seed-42" / "distilled").glob("checkpoint-*")
+    seal = json.loads((checkpoint / "checkpoint_files.json").read_text())
+    (checkpoint / "checkpoint_files.json").write_text(json.dumps(seal | {"seconds": 1000.0}))
     resumed = run("distill.py", *given, "--resume_from_checkpoint", "true")
     assert "The student was distilled already" in resumed
+    assert read_results(folder)["seconds"] > 1000
     with pytest.raises(AssertionError, match=r"began with temperature 3.0 \(now 2.0\); expected the same. Resume it"):
         run("distill.py", *given, "--resume_from_checkpoint", "true", "--temperature", 2)
     alone = ["--num_train_epochs", 0, "--resume_from_checkpoint", "true", "--temperature", 2]
