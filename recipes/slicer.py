@@ -45,7 +45,6 @@ class SlicerArguments(EncoderArguments):
 def main(arguments: SlicerArguments, training: PolyglotTrainingArguments) -> dict[str, dict[str, Any]]:
     corpora = load_recipe_corpora(arguments)
     training.print(corpora.report)
-    corpora.check_one_task("SLICER")
     encoder = load_recipe_encoder(arguments, training, corpora)
 
     results = {}
@@ -57,7 +56,7 @@ def main(arguments: SlicerArguments, training: PolyglotTrainingArguments) -> dic
             model = encoder.new_model(
                 SlicerForTokenClassification,
                 corpora.labels,
-                label_scheme=corpora.label_scheme,
+                **corpora.task_settings,
                 slice_width=slice_width,
                 train_classifier=arguments.train_classifier or slice_width is None,
                 classifier_dropout=arguments.classifier_dropout,

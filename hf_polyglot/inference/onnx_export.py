@@ -100,7 +100,7 @@ def slicer_graph(model: Any) -> OnnxGraph:
             In float32.
     """
     graph, words, mask = _encoded_words(model, 1)
-    return _with_word_outputs(graph, _classified(graph, words, model.classifier), mask)
+    return _with_task_outputs(graph, model, words, mask)
 
 
 def charner_graph(model: Any) -> OnnxGraph:

@@ -4,6 +4,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 
 from .encoder_configuration import encoder_configuration
+from .further_tasks import check_further_labels, without_absent_tasks
 
 
 @strict
@@ -27,6 +28,11 @@ class SlicerConfig(PreTrainedConfig):
             windows.
         label_scheme (`str`, *optional*, defaults to `"IOB2"`):
             Scheme of the labels; `"upos"` or `"feats"` where each label is a class of its word.
+        further_labels (`dict[str, list[str]]`, *optional*):
+            Labels of further tasks, `"upos"` and `"feats"`, each of which has a classifier of its own, sliced alike.
+        loss_weights (`dict[str, float]`, *optional*):
+            Of several tasks, by `label_scheme` and the names in `further_labels`: what a label of the task counts in
+            the loss, 1 by default.
 
     Reference:
         Schmidt, Vulić and Glavaš (2022), section 2. https://aclanthology.org/2022.emnlp-main.740
@@ -41,6 +47,8 @@ class SlicerConfig(PreTrainedConfig):
     classifier_dropout: float | int = 0.1
     max_pieces: int = 510
     label_scheme: str = "IOB2"
+    further_labels: dict[str, list[str]] | None = None
+    loss_weights: dict[str, float | int] | None = None
 
     def __post_init__(self, **kwargs):
         self.encoder_config = encoder_configuration(self.encoder_config)
@@ -58,6 +66,13 @@ class SlicerConfig(PreTrainedConfig):
             raise ValueError(
                 f"`slice_width` is {self.slice_width}; expected a divisor of the encoder's hidden size, {hidden_size}."
             )
+
+    def to_dict(self):
+        """The fields, as they are written."""
+        return without_absent_tasks(super().to_dict())
+
+    def validate_further_labels(self):
+        check_further_labels(self)
 
 
 SlicerConfig.register_for_auto_class()

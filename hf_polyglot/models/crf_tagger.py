@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .crf import LinearChainCRF
 from .label_scheme import PADDING_LABEL, labels_by_scheme, labels_of, legal_transitions
-from .word_tagger import WordTagger, WordTaggerOutput
+from .word_tagger import ClassifierHead, WordTagger, WordTaggerOutput
 
 
 @dataclass
@@ -31,7 +31,7 @@ class CRFTaggerOutput(WordTaggerOutput):
     language_ids: Tensor | None = None
 
 
-class TaskHead(nn.Module):
+class TaskHead(ClassifierHead):
     """
     What a further task adds to a tagger: emission scores, and a CRF if the model has one.
 
@@ -47,8 +47,7 @@ class TaskHead(nn.Module):
     """
 
     def __init__(self, width: int, labels: Sequence[str], scheme: str, config):
-        super().__init__()
-        self.classifier = nn.Linear(width, len(labels))
+        super().__init__(width, len(labels))
         if config.use_crf:
             self.crf = new_crf(labels, scheme, config.languages)
 

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from transformers import AutoModelForTokenClassification, PreTrainedModel
-from transformers.modeling_outputs import TokenClassifierOutput
 
 from .configuration_slicer import SlicerConfig
-from .label_scheme import PADDING_LABEL
+from .label_scheme import PADDING_LABEL, labels_by_scheme
 from .piece_encoder import PieceEncoderModel, PieceEncoderPreTrainedModel, encode_by_length, new_encoder, vectors_at
-from .word_tagger import WordTagger
+from .word_tagger import ClassifierHead, WordTagger, WordTaggerOutput
 
 
 def sliced_cross_entropy(vectors: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, slice_width: int) -> Tensor:
@@ -119,9 +118,16 @@ class SlicerForTokenClassification(WordTagger, SlicerPreTrainedModel):
         config.auto_map = {"AutoModel": "modeling_slicer.SlicerModel"} | (getattr(config, "auto_map", None) or {})
         self.encoder = new_encoder(config.encoder_config)
         self.dropout = nn.Dropout(config.classifier_dropout)
-        self.classifier = nn.Linear(self.encoder.config.hidden_size, config.num_labels)
+        width = self.encoder.config.hidden_size
+        self.classifier = nn.Linear(width, config.num_labels)
+        if config.further_labels:
+            _, *further = labels_by_scheme(config).items()
+            self.further_heads = nn.ModuleDict({
+                scheme: ClassifierHead(width, len(labels)) for scheme, labels in further
+            })
         if not config.train_classifier:
-            self.classifier.weight.requires_grad_(False)
+            for classifier in self._classifiers().values():
+                classifier.weight.requires_grad_(False)
         self.post_init()
 
     def forward(
@@ -132,7 +138,7 @@ class SlicerForTokenClassification(WordTagger, SlicerPreTrainedModel):
         labels: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         **kwargs,
-    ) -> TokenClassifierOutput:
+    ) -> WordTaggerOutput:
         """
         Scores of the labels by the whole classifier, and the sliced loss when the labels are given.
 
@@ -145,14 +151,14 @@ class SlicerForTokenClassification(WordTagger, SlicerPreTrainedModel):
                 Index of each word's first piece in the flattened `input_ids`, -1 on padding. Without it, every
                 piece is classified, as in a stock model: read `windows` for `batch` and `pieces` for `words` below.
             labels (`LongTensor` of shape `(batch, words)`, *optional*):
-                Label ids, -100 on padding.
+                Label ids, -100 on padding; of several tasks `(batch, words, tasks)`.
             num_items_in_batch (`int` or `Tensor` of shape `()`, *optional*):
                 Words that the loss is averaged over, defaults to those of this batch.
             kwargs:
                 Further arguments of the encoder.
 
         Returns:
-            `TokenClassifierOutput`: `loss` is the sliced cross-entropy in nats per word; `logits` have shape
+            [`WordTaggerOutput`]: `loss` is the sliced cross-entropy in nats per label; `logits` have shape
             `(batch, words, labels)`.
         """
         if word_positions is None:
@@ -166,23 +172,34 @@ class SlicerForTokenClassification(WordTagger, SlicerPreTrainedModel):
 
         loss = None
         if labels is not None:
-            is_labelled = labels != PADDING_LABEL
-            # Padding takes label 0 and weight 0: to leave it out by indexing would make the GPU wait for the count.
-            losses = sliced_cross_entropy(
-                vectors.flatten(0, 1),
-                self.classifier.weight if self.config.train_classifier else self.classifier.weight.detach(),
-                self.classifier.bias,
-                labels.clamp(min=0).flatten(),
-                self.config.slice_width or vectors.shape[-1],
-            )
-            total = (losses * is_labelled.flatten()).sum()
-            loss = total / (is_labelled.sum() if num_items_in_batch is None else num_items_in_batch)
-        return TokenClassifierOutput(
+            total = self.total_loss([vectors] * len(self._classifiers()), labels)
+            loss = total / ((labels != PADDING_LABEL).sum() if num_items_in_batch is None else num_items_in_batch)
+        return WordTaggerOutput(
             loss=loss,
             logits=logits,
+            further_logits=self.further_logits(vectors),
             hidden_states=getattr(outputs, "hidden_states", None),
             attentions=getattr(outputs, "attentions", None),
         )
+
+    def _classifiers(self) -> dict[str, nn.Linear]:
+        """That of each task, by its scheme."""
+        heads = getattr(self, "further_heads", {})
+        return {self.config.label_scheme: self.classifier} | {
+            scheme: head.classifier for scheme, head in heads.items()
+        }
+
+    def _loss_of_task(self, scheme: str, scores: Tensor, labels: Tensor, language_ids: Tensor | None) -> Tensor:
+        vectors, classifier = scores, self._classifiers()[scheme]  # (batch, words, hidden)
+        # Padding takes label 0 and weight 0: to leave it out by indexing would make the GPU wait for the count.
+        losses = sliced_cross_entropy(
+            vectors.flatten(0, 1),
+            classifier.weight if self.config.train_classifier else classifier.weight.detach(),
+            classifier.bias,
+            labels.clamp(min=0).flatten(),
+            self.config.slice_width or vectors.shape[-1],
+        )
+        return (losses * (labels != PADDING_LABEL).flatten()).sum()
 
     def to_standard_model(self) -> PreTrainedModel:
         """
@@ -192,8 +209,14 @@ class SlicerForTokenClassification(WordTagger, SlicerPreTrainedModel):
             `PreTrainedModel` in evaluation mode, with equal logits on every piece.
 
         Raises:
-            ValueError: if the stock class does more than one linear layer, so that it cannot be equal.
+            ValueError: if the stock class does more than one linear layer, so that it cannot be equal, or if this
+                model has several tasks.
         """
+        if self.config.further_labels:
+            raise ValueError(
+                f"This model has heads for {', '.join(self._classifiers())}; expected one task, as a stock model has. "
+                "Use the SLICER model itself."
+            )
         config = copy.deepcopy(self.config.encoder_config)
         config.id2label, config.label2id = self.config.id2label, self.config.label2id
         standard = AutoModelForTokenClassification.from_config(config).to(self.dtype)

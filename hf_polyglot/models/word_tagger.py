@@ -30,6 +30,22 @@ class WordTaggerOutput(TokenClassifierOutput):
     further_logits: tuple[Tensor, ...] | None = None
 
 
+class ClassifierHead(nn.Module):
+    """
+    What a further task adds to a tagger: scores of its labels.
+
+    Args:
+        width (`int`):
+            Features of a word's vector.
+        num_labels (`int`):
+            Of the task.
+    """
+
+    def __init__(self, width: int, num_labels: int):
+        super().__init__()
+        self.classifier = nn.Linear(width, num_labels)
+
+
 class WordTagger:
     """
     A `PreTrainedModel` with this beside it scores the labels of words, and takes the most probable one of each. If its
@@ -57,7 +73,7 @@ class WordTagger:
 
         Args:
             scores (`Sequence[Tensor]`):
-                Of each task, `(batch, words, labels)`.
+                Of each task, `(batch, words, labels)`, or what else its loss is made of.
             labels (`LongTensor` of shape `(batch, words, tasks)`):
                 Label ids, -100 where a task has none; of a model of one task `(batch, words)`.
             language_ids (`LongTensor` of shape `(batch,)`, *optional*):

@@ -316,7 +316,7 @@ class RecipeCorpora:
             tasks = " ".join(task.name for task in self.tasks)
             raise ValueError(
                 f"`task` is {tasks!r}, and {name} has one head; expected one task. Train a model for each, "
-                "or use byte_crf.py, encoder_crf.py or meta_lstm.py."
+                "or use byte_crf.py, encoder_crf.py, slicer.py or meta_lstm.py."
             )
 
     @property

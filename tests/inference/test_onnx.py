@@ -84,6 +84,7 @@ READERS_OF_PIECES = {
     "encoder_crf of languages": with_settings(tiny_encoder_crf, languages=["eng", "swa"]),
     "linear tagger of tasks": JOINT_MODELS["linear_tagger"],
     "slicer": tiny_slicer,
+    "slicer of tasks": JOINT_MODELS["slicer"],
 }
 
 

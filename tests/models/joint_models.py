@@ -7,6 +7,7 @@ from .tiny_models import (
     tiny_encoder_crf,
     tiny_linear_tagger,
     tiny_meta_lstm,
+    tiny_slicer,
 )
 
 FURTHER_LABELS = {"feats": ["_", "Case=Nom", "Number=Plur", "Number=Sing"], "upos": ["NOUN", "PROPN", "PUNCT"]}
@@ -43,4 +44,5 @@ JOINT_MODELS = {
     "encoder_crf": joint(tiny_encoder_crf),
     "linear_tagger": joint(tiny_linear_tagger),
     "meta_lstm": joint(tiny_meta_lstm),
+    "slicer": joint(tiny_slicer),
 }

@@ -15,7 +15,7 @@ from hf_polyglot.models.label_scheme import labels_by_scheme
 from hf_polyglot.models.modeling_meta_lstm import PARTS
 
 from .joint_models import COLUMNS, FURTHER_LABELS, JOINT_EXAMPLES, JOINT_MODELS
-from .tiny_models import EXAMPLES, LABELS, tiny_byte_crf, tiny_encoder_crf, tiny_meta_lstm
+from .tiny_models import EXAMPLES, LABELS, tiny_byte_crf, tiny_encoder_crf, tiny_meta_lstm, tiny_slicer
 
 SCHEMES = ["IOB2", "upos", "feats"]
 
@@ -41,6 +41,13 @@ def loss_of_a_sentence(model, vectors, labels, scheme, language_ids):
     if crf := model.crf_of_task(scheme):
         mask = torch.ones(1, len(labels), dtype=torch.bool)
         return -crf.log_likelihood(emissions, labels[None], mask, language_ids)[0]
+    if width := getattr(model.config, "slice_width", None):
+        classifier = head(model, scheme).classifier
+        of_slices = [
+            (part @ weight.T + classifier.bias).log_softmax(1)[torch.arange(len(labels)), labels]
+            for part, weight in zip(vectors.split(width, 1), classifier.weight.split(width, 1), strict=True)
+        ]
+        return -torch.stack(of_slices).mean(0).sum()
     return -emissions[0].log_softmax(1)[torch.arange(len(labels)), labels].sum()
 
 
@@ -137,7 +144,7 @@ def test_all_tasks_are_learnt_saved_and_tagged_in_one_pass(model_and_tokenizer, 
         assert min(min(sentence.probabilities) for sentence in found) > 0.5
 
 
-@pytest.mark.parametrize("make_model", [tiny_byte_crf, tiny_encoder_crf, tiny_meta_lstm])
+@pytest.mark.parametrize("make_model", [tiny_byte_crf, tiny_encoder_crf, tiny_meta_lstm, tiny_slicer])
 def test_a_model_of_one_task_is_what_it_was(make_model, tmp_path):
     model, _ = make_model()
 
@@ -182,7 +189,7 @@ for folder in sys.argv[1:]:
 
 
 def test_every_head_loads_where_the_package_is_not_installed(tmp_path):
-    models = {name: JOINT_MODELS[name]() for name in ("byte_crf", "linear_tagger", "meta_lstm")}
+    models = {name: JOINT_MODELS[name]() for name in ("byte_crf", "linear_tagger", "meta_lstm", "slicer")}
     for name, (model, tokenizer) in models.items():
         model.save_pretrained(tmp_path / name)
         tokenizer.save_pretrained(tmp_path / name)
@@ -216,7 +223,7 @@ def test_every_head_loads_where_the_package_is_not_installed(tmp_path):
         ({"loss_weights": {"IOB2": 0}}, r"`loss_weights` is {'IOB2': 0}; expected positive numbers"),
     ],
 )
-@pytest.mark.parametrize("make_model", [tiny_byte_crf, tiny_encoder_crf, tiny_meta_lstm])
+@pytest.mark.parametrize("make_model", [tiny_byte_crf, tiny_encoder_crf, tiny_meta_lstm, tiny_slicer])
 def test_heads_without_sense_are_refused(make_model, settings, message):
     with pytest.raises(StrictDataclassError, match=message):
         make_model(**settings)
@@ -245,3 +252,20 @@ def test_a_sentence_has_all_labels_of_a_task_or_none():
         padded_labels(rows, ["upos", "feats"])
     with pytest.raises(ValueError, match="2 words with 0 labels in `feats`"):
         padded_labels(rows, "feats")
+
+
+def test_slicer_of_several_tasks_is_no_stock_model():
+    model, _ = JOINT_MODELS["slicer"]()
+
+    with pytest.raises(ValueError, match="This model has heads for IOB2, upos, feats; expected one task, as a stock"):
+        model.to_standard_model()
+
+
+def test_classifiers_that_are_not_trained_stay_so_in_every_head():
+    model, tokenizer = JOINT_MODELS["slicer"](train_classifier=False)
+
+    model(**collator_for(model, tokenizer, COLUMNS)(JOINT_EXAMPLES)).loss.backward()
+
+    for scheme in SCHEMES:
+        classifier = head(model, scheme).classifier
+        assert classifier.weight.grad is None and classifier.bias.grad.any()

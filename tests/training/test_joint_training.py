@@ -16,7 +16,14 @@ from hf_polyglot.training.runs import score_corpora
 from hf_polyglot.training.trainer import PolyglotTrainer
 from tests.fresh_process import run_program
 from tests.models.joint_models import COLUMNS, FURTHER_LABELS, JOINT_EXAMPLES, JOINT_MODELS
-from tests.models.tiny_models import LABELS, tiny_byte_crf, tiny_encoder_crf, tiny_linear_tagger, tiny_meta_lstm
+from tests.models.tiny_models import (
+    LABELS,
+    tiny_byte_crf,
+    tiny_encoder_crf,
+    tiny_linear_tagger,
+    tiny_meta_lstm,
+    tiny_slicer,
+)
 
 from .test_trainer import SHOWS_SCALE, no_dropout, training_arguments
 
@@ -43,6 +50,7 @@ STILL = {
     "encoder_crf": no_dropout(tiny_encoder_crf),
     "linear_tagger": no_dropout(tiny_linear_tagger),
     "meta_lstm": no_dropout(tiny_meta_lstm),
+    "slicer": no_dropout(tiny_slicer),
 }
 
 
