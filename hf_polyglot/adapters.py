@@ -28,7 +28,7 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel
 from transformers.utils import ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME, cached_file, find_adapter_config_file
 
 from hf_polyglot.model_files import checked_model_name, weights_digest
-from hf_polyglot.models.label_scheme import labels_of
+from hf_polyglot.models.label_scheme import labels_by_scheme, labels_of
 
 # What peft calls the only adapter of a model, and what it writes before the names of a model's own parameters.
 TRAINED = "default"
@@ -105,13 +105,18 @@ def add_adapter(model: PreTrainedModel, *, rank: int = 8, alpha: float = 16, dro
             Probability of zeroing what an update reads.
 
     Raises:
-        ValueError: if the model has no pretrained encoder, if no linear layer of it may learn, or if a number is out
-            of its range.
+        ValueError: if the model has no pretrained encoder or several tasks, if no linear layer of it may learn, or if
+            a number is out of its range.
     """
     if getattr(model, "input_form", None) != "pieces":
         raise ValueError(
             f"The model is a {type(model).__name__}, which has no pretrained encoder; expected one that has, such as "
             "an encoder-CRF or SLICER. Train all of its weights: --adapter none."
+        )
+    if model.config.further_labels:
+        raise ValueError(
+            f"The model has a head for each of {', '.join(labels_by_scheme(model.config))}; expected one task, of "
+            "which an adapter says the labels. Train all of its weights: --adapter none."
         )
     if rank < 1 or alpha <= 0 or not 0 <= dropout < 1:
         raise ValueError(

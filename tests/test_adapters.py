@@ -23,6 +23,7 @@ from hf_polyglot.adapters import (
 from hf_polyglot.data.collators import collator_for
 from hf_polyglot.inference.tagging import tag_words
 from hf_polyglot.training.continuation import load_to_continue
+from tests.models.joint_models import JOINT_MODELS
 from tests.models.tiny_byte_to_span import tiny_byte_to_span
 from tests.models.tiny_models import EXAMPLES, LABELS, character_pieces, tiny_byte_crf, tiny_charner, tiny_encoder_crf
 from tests.tiny_adapters import BASES, moved, saved_adapter, saved_base
@@ -201,6 +202,12 @@ def test_an_adapter_of_another_rank_does_not_fit(tmp_path):
 def test_a_model_without_a_pretrained_encoder_gets_no_adapter(make_model, name):
     with pytest.raises(ValueError, match=f"The model is a {name}, which has no pretrained encoder; .*--adapter none"):
         add_adapter(make_model()[0])
+
+
+@pytest.mark.parametrize("name", ["encoder_crf", "slicer"])
+def test_a_model_of_several_tasks_gets_no_adapter(name):
+    with pytest.raises(ValueError, match="The model has a head for each of IOB2, upos, feats; expected one task"):
+        add_adapter(JOINT_MODELS[name]()[0])
 
 
 @pytest.mark.parametrize("settings", [{"rank": 0}, {"alpha": 0}, {"dropout": 1.0}])

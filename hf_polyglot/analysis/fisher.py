@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from hf_polyglot.models.label_scheme import PADDING_LABEL
+from hf_polyglot.models.label_scheme import PADDING_LABEL, labels_by_scheme
 
 
 def diagonal_fisher(
@@ -42,7 +42,8 @@ def diagonal_fisher(
         `dict[str, Tensor]`: by parameter name, of the parameter's shape, zero for what is frozen.
 
     Raises:
-        ValueError: if the model's loss is no log-probability of labels, or if there is no sentence.
+        ValueError: if the model's loss is no log-probability of labels, if it has several tasks, or if there is no
+            sentence.
 
     Reference:
         Mueller, Andrews and Dredze (2020), section 6.3. https://aclanthology.org/2020.acl-main.720
@@ -51,6 +52,11 @@ def diagonal_fisher(
         raise ValueError(
             f"The model is a {type(model).__name__}, whose loss is no log-probability of the labels; expected a "
             "byte-CRF or a model on an encoder, with or without CRF."
+        )
+    if model.config.further_labels:
+        raise ValueError(
+            f"The model has a head for each of {', '.join(labels_by_scheme(model.config))}; expected one task, whose "
+            "labels are drawn."
         )
     crf = getattr(model, "crf", None)
     named = {name: weights for name, weights in model.named_parameters() if weights.requires_grad}

@@ -20,7 +20,7 @@ class SlicerConfig(PreTrainedConfig):
             head.
         train_classifier (`bool`, *optional*, defaults to `True`):
             True trains the weight of the classifier, as the paper says. False leaves it as it was initialised and
-            trains its bias and the encoder only, as the published code does.
+            trains its bias and the encoder only, as the published code does. Of several tasks, each classifier.
         classifier_dropout (`float`, *optional*, defaults to 0.1):
             Probability of zeroing a feature of a token vector, before it is sliced.
         max_pieces (`int`, *optional*, defaults to 510):

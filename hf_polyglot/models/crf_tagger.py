@@ -104,6 +104,7 @@ class CRFTagger(WordTagger):
     def crf_output(
         self,
         emissions: Tensor,
+        mask: Tensor,
         labels: Tensor | None,
         language_ids: Tensor | None,
         num_items_in_batch: Tensor | int | None,
@@ -111,7 +112,7 @@ class CRFTagger(WordTagger):
         **others,
     ) -> CRFTaggerOutput:
         """
-        The output of `forward`, with the negative log-likelihood in nats per word (without CRF, the cross-entropy) as
+        The output of `forward`, with the negative log-likelihood in nats per label (without CRF, the cross-entropy) as
         loss if there are labels.
 
         Of several tasks, the losses of all labels of all tasks are added up, each times the weight of its task, and
@@ -120,6 +121,8 @@ class CRFTagger(WordTagger):
         Args:
             emissions (`Tensor` of shape `(batch, words, labels)`):
                 Emission scores.
+            mask (`BoolTensor` of shape `(batch, words)`):
+                True on real words.
             labels (`LongTensor` of shape `(batch, words)`, *optional*):
                 Label ids; of several tasks `(batch, words, tasks)`.
             language_ids (`LongTensor` of shape `(batch,)`, *optional*):
@@ -133,24 +136,26 @@ class CRFTagger(WordTagger):
         """
         loss = None
         if labels is not None:
-            total = self.total_loss((emissions, *(further_logits or ())), labels, language_ids)
-            loss = total / ((labels != PADDING_LABEL).sum() if num_items_in_batch is None else num_items_in_batch)
+            total = self.total_loss((emissions, *(further_logits or ())), labels, mask, language_ids)
+            is_label = mask if further_logits is None else labels != PADDING_LABEL
+            loss = total / (is_label.sum() if num_items_in_batch is None else num_items_in_batch)
         return CRFTaggerOutput(
             loss=loss, logits=emissions, language_ids=language_ids, further_logits=further_logits, **others
         )
 
-    def _loss_of_task(self, scheme: str, scores: Tensor, labels: Tensor, language_ids: Tensor | None) -> Tensor:
+    def _loss_of_task(
+        self, scheme: str, scores: Tensor, labels: Tensor, mask: Tensor, language_ids: Tensor | None
+    ) -> Tensor:
         crf = self.crf_of_task(scheme)
         if crf is None:
-            return super()._loss_of_task(scheme, scores, labels, language_ids)
-        mask = labels != PADDING_LABEL  # (batch, words)
+            return super()._loss_of_task(scheme, scores, labels, mask, language_ids)
         if self.config.further_labels:  # type: ignore[attr-defined]
             # Sentences without this task: a CRF has nothing to say of no word.
-            has_task = mask.any(1)
-            if not has_task.any():
+            rows = (labels != PADDING_LABEL).any(1).nonzero().squeeze(1)
+            if not len(rows):
                 return scores.new_zeros(())
-            scores, labels, mask = scores[has_task], labels[has_task], mask[has_task]
-            language_ids = None if language_ids is None else language_ids[has_task]
+            scores, labels, mask = scores[rows], labels[rows], mask[rows]
+            language_ids = None if language_ids is None else language_ids[rows]
         return -crf.log_likelihood(scores, labels, mask, language_ids).sum()
 
     def crf_of_task(self, scheme: str | None) -> LinearChainCRF | None:

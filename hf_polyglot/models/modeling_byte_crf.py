@@ -159,18 +159,19 @@ class ByteCRFForTokenClassification(CRFTagger, ByteCRFPreTrainedModel):
                 Index of each sentence's language in `config.languages`, -1 if it is not there. Read only by a model
                 with such languages, which takes all as unknown by default.
             num_items_in_batch (`int` or `Tensor` of shape `()`, *optional*):
-                Words that the loss is averaged over, defaults to those of this batch.
+                Labels that the loss is averaged over, defaults to those of this batch.
             kwargs:
                 Ignored; what transformers hands to every model.
 
         Returns:
-            [`CRFTaggerOutput`]: `loss` in nats per word is the negative log-likelihood, or without CRF the
+            [`CRFTaggerOutput`]: `loss` in nats per label is the negative log-likelihood, or without CRF the
             cross-entropy; `logits` are emission scores of shape `(batch, words, labels)`, to be read with `decode`.
         """
         states = self.byte_crf(input_ids, word_indices).last_hidden_state
         words = self.sentence_dropout(states)  # (batch, words, 2 * hidden)
         emissions = self.classifier(words)  # (batch, words, labels)
-        return self.crf_output(emissions, labels, language_ids, num_items_in_batch, self.further_logits(words))
+        mask, further_logits = word_indices >= 0, self.further_logits(words)
+        return self.crf_output(emissions, mask, labels, language_ids, num_items_in_batch, further_logits)
 
 
 def _rows_of_like_length(input_ids: Tensor, padding: int) -> list[Tensor]:

@@ -97,12 +97,12 @@ class EncoderCRFForTokenClassification(CRFTagger, EncoderCRFPreTrainedModel):
                 Index of each sentence's language in `config.languages`, -1 if it is not there. Read only by a model
                 with such languages, which takes all as unknown by default.
             num_items_in_batch (`int` or `Tensor` of shape `()`, *optional*):
-                Words that the loss is averaged over, defaults to those of this batch.
+                Labels that the loss is averaged over, defaults to those of this batch.
             kwargs:
                 Further arguments of the encoder.
 
         Returns:
-            [`CRFTaggerOutput`]: `loss` in nats per word is the negative log-likelihood, or without CRF the
+            [`CRFTaggerOutput`]: `loss` in nats per label is the negative log-likelihood, or without CRF the
             cross-entropy; `logits` of shape `(batch, words, labels)` are to be read with `decode`.
         """
         mask = word_positions >= 0
@@ -122,6 +122,7 @@ class EncoderCRFForTokenClassification(CRFTagger, EncoderCRFPreTrainedModel):
         scores = self.classifier(words)  # (batch, words, labels)
         return self.crf_output(
             scores,
+            mask,
             labels,
             language_ids,
             num_items_in_batch,

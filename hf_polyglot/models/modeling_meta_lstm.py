@@ -335,7 +335,7 @@ class MetaLSTMForTokenClassification(WordTagger, MetaLSTMPreTrainedModel):
         loss = None
         if labels is not None:
             trained = [logits[self.part]] if self.part else logits.values()
-            total = torch.stack([self.total_loss(of_tasks, labels) for of_tasks in trained]).sum()
+            total = torch.stack([self.total_loss(of_tasks, labels, word_ids >= 0) for of_tasks in trained]).sum()
             loss = total / ((labels != PADDING_LABEL).sum() if num_items_in_batch is None else num_items_in_batch)
         first, *further = logits[self.part or "joint"]
         return WordTaggerOutput(loss=loss, logits=first, further_logits=tuple(further) or None)

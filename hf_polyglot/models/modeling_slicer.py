@@ -153,7 +153,7 @@ class SlicerForTokenClassification(WordTagger, SlicerPreTrainedModel):
             labels (`LongTensor` of shape `(batch, words)`, *optional*):
                 Label ids, -100 on padding; of several tasks `(batch, words, tasks)`.
             num_items_in_batch (`int` or `Tensor` of shape `()`, *optional*):
-                Words that the loss is averaged over, defaults to those of this batch.
+                Labels that the loss is averaged over, defaults to those of this batch.
             kwargs:
                 Further arguments of the encoder.
 
@@ -172,8 +172,10 @@ class SlicerForTokenClassification(WordTagger, SlicerPreTrainedModel):
 
         loss = None
         if labels is not None:
-            total = self.total_loss([vectors] * len(self._classifiers()), labels)
-            loss = total / ((labels != PADDING_LABEL).sum() if num_items_in_batch is None else num_items_in_batch)
+            # The loss of a task is made of the vectors, and not of its scores.
+            is_labelled = labels != PADDING_LABEL
+            total = self.total_loss([vectors] * len(self._classifiers()), labels, is_labelled)
+            loss = total / (is_labelled.sum() if num_items_in_batch is None else num_items_in_batch)
         return WordTaggerOutput(
             loss=loss,
             logits=logits,
@@ -189,7 +191,9 @@ class SlicerForTokenClassification(WordTagger, SlicerPreTrainedModel):
             scheme: head.classifier for scheme, head in heads.items()
         }
 
-    def _loss_of_task(self, scheme: str, scores: Tensor, labels: Tensor, language_ids: Tensor | None) -> Tensor:
+    def _loss_of_task(
+        self, scheme: str, scores: Tensor, labels: Tensor, mask: Tensor, language_ids: Tensor | None
+    ) -> Tensor:
         vectors, classifier = scores, self._classifiers()[scheme]  # (batch, words, hidden)
         # Padding takes label 0 and weight 0: to leave it out by indexing would make the GPU wait for the count.
         losses = sliced_cross_entropy(

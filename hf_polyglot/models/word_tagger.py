@@ -67,7 +67,9 @@ class WordTagger:
         heads = getattr(self, "further_heads", None)
         return None if heads is None else tuple(head.classifier(words) for head in heads.values())
 
-    def total_loss(self, scores: Sequence[Tensor], labels: Tensor, language_ids: Tensor | None = None) -> Tensor:
+    def total_loss(
+        self, scores: Sequence[Tensor], labels: Tensor, mask: Tensor, language_ids: Tensor | None = None
+    ) -> Tensor:
         """
         The losses of all labels of all tasks, added up, each times the weight of its task.
 
@@ -76,6 +78,8 @@ class WordTagger:
                 Of each task, `(batch, words, labels)`, or what else its loss is made of.
             labels (`LongTensor` of shape `(batch, words, tasks)`):
                 Label ids, -100 where a task has none; of a model of one task `(batch, words)`.
+            mask (`BoolTensor` of shape `(batch, words)`):
+                True on real words.
             language_ids (`LongTensor` of shape `(batch,)`, *optional*):
                 Language of each sentence, for CRFs that tell them apart.
 
@@ -85,7 +89,7 @@ class WordTagger:
         config = self.config  # type: ignore[attr-defined]
         schemes = list(labels_by_scheme(config))
         if len(schemes) == 1:
-            return self._loss_of_task(schemes[0], scores[0], labels, language_ids)
+            return self._loss_of_task(schemes[0], scores[0], labels, mask, language_ids)
         if labels.shape[2:] != (len(schemes),):
             raise ValueError(
                 f"`labels` has shape {tuple(labels.shape)}; expected (batch, words, {len(schemes)}), one label for "
@@ -94,10 +98,13 @@ class WordTagger:
         weights = config.loss_weights or {}
         total = scores[0].new_zeros(())
         for scheme, of_task, own_labels in zip(schemes, scores, labels.unbind(2), strict=True):
-            total = total + weights.get(scheme, 1.0) * self._loss_of_task(scheme, of_task, own_labels, language_ids)
+            own_loss = self._loss_of_task(scheme, of_task, own_labels, mask, language_ids)
+            total = total + weights.get(scheme, 1.0) * own_loss
         return total
 
-    def _loss_of_task(self, scheme: str, scores: Tensor, labels: Tensor, language_ids: Tensor | None) -> Tensor:
+    def _loss_of_task(
+        self, scheme: str, scores: Tensor, labels: Tensor, mask: Tensor, language_ids: Tensor | None
+    ) -> Tensor:
         """Loss of one task, summed over its labels `(batch, words)`."""
         return nn.functional.cross_entropy(scores.float().mT, labels, reduction="sum")
 

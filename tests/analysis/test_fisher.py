@@ -7,6 +7,7 @@ import torch
 
 from hf_polyglot.analysis.fisher import diagonal_fisher
 from hf_polyglot.data.collators import collator_for
+from tests.models.joint_models import JOINT_MODELS
 from tests.models.tiny_models import EXAMPLES, tiny_byte_crf, tiny_charner, tiny_encoder_crf, tiny_linear_tagger
 
 SENTENCES = [{**example, "tokens": example["tokens"][:3], "ner_tags": example["ner_tags"][:3]} for example in EXAMPLES]
@@ -81,6 +82,9 @@ def test_a_model_whose_loss_is_no_log_probability_is_refused():
 
     with pytest.raises(ValueError, match="CharNERForTokenClassification, whose loss is no log-probability"):
         diagonal_fisher(model, collator_for(model, tokenizer), SENTENCES)
+    joint, tokenizer = JOINT_MODELS["byte_crf"]()
+    with pytest.raises(ValueError, match="The model has a head for each of IOB2, upos, feats; expected one task"):
+        diagonal_fisher(joint, collator_for(joint, tokenizer), SENTENCES)
     crf, tokenizer = tiny_byte_crf()
     with pytest.raises(ValueError, match="There are no sentences"):
         diagonal_fisher(crf, collator_for(crf, tokenizer), [])

@@ -38,9 +38,9 @@ def head(model, scheme):
 def loss_of_a_sentence(model, vectors, labels, scheme, language_ids):
     """Loss of one task of one sentence without padding, from the vectors of its words."""
     emissions = head(model, scheme).classifier(vectors)[None]
-    if crf := model.crf_of_task(scheme):
+    if getattr(model.config, "use_crf", False):
         mask = torch.ones(1, len(labels), dtype=torch.bool)
-        return -crf.log_likelihood(emissions, labels[None], mask, language_ids)[0]
+        return -head(model, scheme).crf.log_likelihood(emissions, labels[None], mask, language_ids)[0]
     if width := getattr(model.config, "slice_width", None):
         classifier = head(model, scheme).classifier
         of_slices = [
@@ -229,12 +229,44 @@ def test_heads_without_sense_are_refused(make_model, settings, message):
         make_model(**settings)
 
 
-def test_labels_of_one_task_are_refused_by_a_model_of_several():
-    model, tokenizer = JOINT_MODELS["byte_crf"]()
+@pytest.mark.parametrize("name", ["byte_crf", "meta_lstm", "slicer"])
+def test_labels_of_one_task_are_refused_by_a_model_of_several(name):
+    model, tokenizer = JOINT_MODELS[name]()
     batch = collator_for(model, tokenizer)(EXAMPLES[:2])
 
     with pytest.raises(ValueError, match=r"`labels` has shape \(2, 5\); expected \(batch, words, 3\), one label for"):
         model(**batch)
+
+
+@pytest.mark.parametrize("words", [slice(4, None), slice(2, 3), slice(0, None)])
+@pytest.mark.parametrize("make_model", [tiny_byte_crf, JOINT_MODELS["byte_crf"]], ids=["one task", "several"])
+def test_words_without_a_label_are_refused_by_a_crf(make_model, words):
+    model, tokenizer = make_model()
+    columns = COLUMNS if model.config.further_labels else COLUMNS[:1]
+    batch = collator_for(model, tokenizer, columns if len(columns) > 1 else columns[0])([
+        JOINT_EXAMPLES[0],
+        JOINT_EXAMPLES[0],
+    ])
+    of_first = batch["labels"][..., 0] if model.config.further_labels else batch["labels"]
+    assert of_first.shape[1] == 5 and (of_first >= 0).all()
+
+    of_first[0, words] = -100
+
+    if model.config.further_labels and words == slice(0, None):
+        assert model(**batch).loss.isfinite()  # a sentence without the task
+    else:
+        with pytest.raises(ValueError, match="`labels` of words are "):
+            model(**batch)
+
+
+def test_a_batch_without_labels_for_a_crf_teaches_the_other_tasks():
+    model, tokenizer = JOINT_MODELS["byte_crf"]()
+    batch = collator_for(model, tokenizer, COLUMNS)([example | {"ner_tags": []} for example in JOINT_EXAMPLES[:1]])
+
+    model(**batch).loss.backward()
+
+    assert model.classifier.weight.grad is None
+    assert model.further_heads["upos"].classifier.weight.grad.any()
 
 
 def test_a_task_that_a_model_has_not_is_named():

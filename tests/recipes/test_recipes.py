@@ -728,7 +728,7 @@ def test_all_tasks_are_exported(trained_on_both, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_meta_lstm_learns_two_tasks_part_by_part_and_is_exported_with_both(trained_on_both, tmp_path):
+def test_a_meta_lstm_is_trained_on_two_tasks_part_by_part_and_exported_with_both(trained_on_both, tmp_path):
     treebanks, _, _ = trained_on_both
     folder = tmp_path / "meta"
 
@@ -747,7 +747,7 @@ def test_a_meta_lstm_learns_two_tasks_part_by_part_and_is_exported_with_both(tra
 
 
 @pytest.mark.slow
-def test_slicer_learns_two_tasks_for_a_treebank_that_it_does_not_know(trained_on_both, tmp_path):
+def test_slicer_is_trained_on_two_tasks_and_scored_on_those_that_a_treebank_has(trained_on_both, tmp_path):
     treebanks, _, _ = trained_on_both
 
     run(

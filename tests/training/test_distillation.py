@@ -74,6 +74,7 @@ def distillation_of(student, teacher, folder, keep_outputs=False, train=UNLABELL
 
 # The parts of a Meta-LSTM learn from losses of their own.
 STUDENTS = {name: make_model for name, make_model in TINY_MODELS.items() if not name.startswith("meta_lstm")}
+JOINT_STUDENTS = [name for name in JOINT_MODELS if name != "meta_lstm"]
 
 
 def perturbed_joint(name, seed=1, **settings):
@@ -129,7 +130,7 @@ def test_a_student_equal_to_its_teacher_has_no_gradient(make_model, temperature,
 
 
 @pytest.mark.parametrize("keep_outputs", [True, False])
-@pytest.mark.parametrize("name", [name for name in JOINT_MODELS if name != "meta_lstm"])
+@pytest.mark.parametrize("name", JOINT_STUDENTS)
 def test_an_equal_student_of_several_tasks_has_no_gradient_either(name, keep_outputs, tmp_path):
     same = distillation_of(perturbed_joint(name), perturbed_joint(name), tmp_path, keep_outputs)
     other = distillation_of(perturbed_joint(name, 2), perturbed_joint(name), tmp_path, keep_outputs)
