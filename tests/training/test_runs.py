@@ -14,6 +14,7 @@ class SeedTrainer:
 
     def __init__(self, args):
         self.args = args
+        self.seconds_of_first_phase = 0.5
 
     def train(self, resume_from_checkpoint=None):
         self.resumed_from = resume_from_checkpoint
@@ -90,6 +91,7 @@ def test_each_seed_resumes_from_its_own_folder(tmp_path, monkeypatch, given, exp
 
     assert outcome.trainer.resumed_from is expected
     assert (outcome.seconds > 1000) is expected
+    assert outcome.seconds > 0.5  # what the first phase of a distillation took
 
 
 def test_an_interruption_ends_the_program_and_says_how_to_go_on(tmp_path):
