@@ -158,13 +158,18 @@ def test_exported_models_are_called_as_the_pipeline_is(both):
             tagger(texts, task="dep")
 
 
-def test_real_sentences_get_the_same_labels(shared_data, tmp_path):
+@pytest.mark.parametrize(
+    "make_model",
+    [tiny_byte_crf, tiny_charner, tiny_meta_lstm, tiny_encoder_crf, tiny_slicer],
+    ids=lambda maker: maker.__name__,
+)
+def test_real_sentences_get_the_same_labels(make_model, shared_data, tmp_path):
     folder = shared_data / "masakhaner1"
     if not folder.is_dir():
         pytest.skip(f"no real corpora at {folder}")
     corpora = load_corpora({name: folder / name for name in ("amh", "yor")}).corpora
     sentences = [words for splits in corpora.values() for words in splits["test"]["tokens"][:500]]
-    model, tokenizer = random_model(tiny_byte_crf)
+    model, tokenizer = random_model(make_model)
 
     expected = tag_words(model, tokenizer, sentences)
     found = exported(model, tokenizer, tmp_path).tag_words(sentences)
