@@ -404,7 +404,7 @@ def _with_task_outputs(graph: OnnxGraph, model: Any, words: str, mask: str) -> O
     if model.crf_of_task(None) is not None and model.config.languages is not None:
         language_ids = graph.input("language_ids", INT64, ["batch"])
     for scheme in labels_by_scheme(model.config):
-        head = model if scheme == model.config.label_scheme else model.further_heads[scheme]
+        head = model.head_of_task(scheme)
         of_task = "" if head is model else f"_{scheme}"
         emissions = _classified(graph, words, head.classifier)
         crf = model.crf_of_task(scheme)

@@ -1,4 +1,4 @@
-"""What taggers with a CRF over their words share: its loss, its decoding, and the languages it tells apart.
+"""What taggers with a CRF over their words share: their heads and their loss, and the languages that they tell apart.
 
 The CRF can be left out; then each word's label is the most probable one by itself.
 
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from .crf import LinearChainCRF
-from .label_scheme import PADDING_LABEL, labels_by_scheme, labels_of, legal_transitions
-from .word_tagger import ClassifierHead, WordTagger, WordTaggerOutput
+from .label_scheme import PADDING_LABEL, labels_of, legal_transitions
+from .word_tagger import ClassifierHead, WordTagger, WordTaggerOutput, new_further_heads
 
 
 @dataclass
@@ -98,8 +98,7 @@ class CRFTagger(WordTagger):
             width (`int`):
                 Features of a word's vector.
         """
-        _, *further = labels_by_scheme(config).items()
-        return nn.ModuleDict({scheme: TaskHead(width, labels, scheme, config) for scheme, labels in further})
+        return new_further_heads(config, lambda scheme, labels: TaskHead(width, labels, scheme, config))
 
     def crf_output(
         self,
@@ -166,65 +165,7 @@ class CRFTagger(WordTagger):
             scheme (`str`, *optional*):
                 Which task, as for `decode`. None is the first.
         """
-        if not self.config.use_crf:  # type: ignore[attr-defined]
-            return None
-        is_first = scheme in (None, self.config.label_scheme)  # type: ignore[attr-defined]
-        return self.crf if is_first else self.further_heads[scheme].crf  # type: ignore[attr-defined]
-
-    def decode(self, outputs: WordTaggerOutput, mask: Tensor, scheme: str | None = None) -> Tensor:
-        """
-        Label ids of the most probable path, or without CRF of each word; `(batch, words)`, -100 on padding.
-
-        Args:
-            outputs ([`CRFTaggerOutput`]):
-                Of `forward`.
-            mask (`BoolTensor` of shape `(batch, words)`):
-                True on real words.
-            scheme (`str`, *optional*):
-                Which task, of several: `label_scheme` or a name in `further_labels`. Defaults to the first.
-        """
-        logits, crf = self.logits_of_task(outputs, scheme), self.crf_of_task(scheme)
-        if crf is None:
-            return super().decode(outputs, mask, scheme)
-        return crf.decode(logits, mask, outputs.language_ids)
-
-    def label_probabilities(self, outputs: WordTaggerOutput, mask: Tensor, scheme: str | None = None) -> Tensor:
-        """
-        Posterior probability of each label at each word, `(batch, words, labels)`; zero on padding.
-
-        Args:
-            outputs ([`CRFTaggerOutput`]):
-                Of `forward`.
-            mask (`BoolTensor` of shape `(batch, words)`):
-                True on real words.
-            scheme (`str`, *optional*):
-                Which task, of several. Defaults to the first.
-        """
-        logits, crf = self.logits_of_task(outputs, scheme), self.crf_of_task(scheme)
-        if crf is None:
-            return super().label_probabilities(outputs, mask, scheme)
-        return crf.marginals(logits, mask, outputs.language_ids)
-
-    def label_log_probabilities(
-        self, outputs: WordTaggerOutput, mask: Tensor, temperature: float = 1.0, scheme: str | None = None
-    ) -> Tensor:
-        """
-        Log of the posterior probability of each label at each word, `(batch, words, labels)`, to be differentiated.
-
-        Args:
-            outputs ([`CRFTaggerOutput`]):
-                Of this model.
-            mask (`BoolTensor` of shape `(batch, words)`):
-                True on real words; what stands on padding is not defined.
-            temperature (`float`, *optional*, defaults to 1.0):
-                What all scores are divided by.
-            scheme (`str`, *optional*):
-                Which task, of several. Defaults to the first.
-        """
-        logits, crf = self.logits_of_task(outputs, scheme), self.crf_of_task(scheme)
-        if crf is None:
-            return super().label_log_probabilities(outputs, mask, temperature, scheme)
-        return crf.log_marginals(logits, mask, outputs.language_ids, temperature)
+        return self.head_of_task(scheme).crf if self.config.use_crf else None  # type: ignore[attr-defined]
 
     def add_languages(self, languages: Sequence[str]) -> None:
         """

@@ -21,7 +21,7 @@ from .configuration_meta_lstm import MetaLSTMConfig
 from .label_scheme import PADDING_LABEL, labels_by_scheme
 from .recurrent import BiLSTM, initialise_for_lstm
 from .tokenization_words import WordSpellingTokenizer
-from .word_tagger import WordTagger, WordTaggerOutput
+from .word_tagger import WordTagger, WordTaggerOutput, new_further_heads
 
 # In the order in which they are trained.
 PARTS = ("characters", "words", "joint")
@@ -291,10 +291,9 @@ class MetaLSTMForTokenClassification(WordTagger, MetaLSTMPreTrainedModel):
         self.dropout = nn.Dropout(config.mlp_dropout)
         _add_classifiers(self, config.num_labels, config)
         if config.further_labels:
-            _, *further = labels_by_scheme(config).items()
-            self.further_heads = nn.ModuleDict({
-                scheme: MetaLSTMTaskHead(len(labels), config) for scheme, labels in further
-            })
+            self.further_heads = new_further_heads(
+                config, lambda scheme, labels: MetaLSTMTaskHead(len(labels), config)
+            )
         self.part: str | None = None
         self.post_init()
 
@@ -361,7 +360,7 @@ class MetaLSTMForTokenClassification(WordTagger, MetaLSTMPreTrainedModel):
 
     def _heads(self) -> list[nn.Module]:
         """What holds the classifiers of each task: the model itself those of the first."""
-        return [self, *getattr(self, "further_heads", {}).values()]
+        return [self.head_of_task(scheme) for scheme in labels_by_scheme(self.config)]
 
     def train_part(self, part: str | None) -> None:
         """

@@ -19,7 +19,7 @@ from transformers import AutoModelForTokenClassification, PreTrainedModel
 from .configuration_slicer import SlicerConfig
 from .label_scheme import PADDING_LABEL, labels_by_scheme
 from .piece_encoder import PieceEncoderModel, PieceEncoderPreTrainedModel, encode_by_length, new_encoder, vectors_at
-from .word_tagger import ClassifierHead, WordTagger, WordTaggerOutput
+from .word_tagger import ClassifierHead, WordTagger, WordTaggerOutput, new_further_heads
 
 
 def sliced_cross_entropy(vectors: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, slice_width: int) -> Tensor:
@@ -121,13 +121,10 @@ class SlicerForTokenClassification(WordTagger, SlicerPreTrainedModel):
         width = self.encoder.config.hidden_size
         self.classifier = nn.Linear(width, config.num_labels)
         if config.further_labels:
-            _, *further = labels_by_scheme(config).items()
-            self.further_heads = nn.ModuleDict({
-                scheme: ClassifierHead(width, len(labels)) for scheme, labels in further
-            })
+            self.further_heads = new_further_heads(config, lambda scheme, labels: ClassifierHead(width, len(labels)))
         if not config.train_classifier:
-            for classifier in self._classifiers().values():
-                classifier.weight.requires_grad_(False)
+            for scheme in labels_by_scheme(config):
+                self.head_of_task(scheme).classifier.weight.requires_grad_(False)
         self.post_init()
 
     def forward(
@@ -174,7 +171,7 @@ class SlicerForTokenClassification(WordTagger, SlicerPreTrainedModel):
         if labels is not None:
             # The loss of a task is made of the vectors, and not of its scores.
             is_labelled = labels != PADDING_LABEL
-            total = self.total_loss([vectors] * len(self._classifiers()), labels, is_labelled)
+            total = self.total_loss([vectors] * len(labels_by_scheme(self.config)), labels, is_labelled)
             loss = total / (is_labelled.sum() if num_items_in_batch is None else num_items_in_batch)
         return WordTaggerOutput(
             loss=loss,
@@ -184,17 +181,10 @@ class SlicerForTokenClassification(WordTagger, SlicerPreTrainedModel):
             attentions=getattr(outputs, "attentions", None),
         )
 
-    def _classifiers(self) -> dict[str, nn.Linear]:
-        """That of each task, by its scheme."""
-        heads = getattr(self, "further_heads", {})
-        return {self.config.label_scheme: self.classifier} | {
-            scheme: head.classifier for scheme, head in heads.items()
-        }
-
     def _loss_of_task(
         self, scheme: str, scores: Tensor, labels: Tensor, mask: Tensor, language_ids: Tensor | None
     ) -> Tensor:
-        vectors, classifier = scores, self._classifiers()[scheme]  # (batch, words, hidden)
+        vectors, classifier = scores, self.head_of_task(scheme).classifier  # (batch, words, hidden)
         # Padding takes label 0 and weight 0: to leave it out by indexing would make the GPU wait for the count.
         losses = sliced_cross_entropy(
             vectors.flatten(0, 1),
@@ -218,8 +208,8 @@ class SlicerForTokenClassification(WordTagger, SlicerPreTrainedModel):
         """
         if self.config.further_labels:
             raise ValueError(
-                f"This model has heads for {', '.join(self._classifiers())}; expected one task, as a stock model has. "
-                "Use the SLICER model itself."
+                f"This model has heads for {', '.join(labels_by_scheme(self.config))}; expected one task, as a stock "
+                "model has. Use the SLICER model itself."
             )
         config = copy.deepcopy(self.config.encoder_config)
         config.id2label, config.label2id = self.config.id2label, self.config.label2id

@@ -7,7 +7,7 @@ Axes:
     tasks     as `labels_by_scheme` has them
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,12 +46,37 @@ class ClassifierHead(nn.Module):
         self.classifier = nn.Linear(width, num_labels)
 
 
+def new_further_heads(config: Any, new_head: Callable[[str, Sequence[str]], nn.Module]) -> nn.ModuleDict:
+    """
+    The heads of the further tasks of a model with this configuration, by their scheme.
+
+    Args:
+        config (`PreTrainedConfig`):
+            With `further_labels`.
+        new_head (`Callable`):
+            Makes that of a task from its scheme and its labels.
+    """
+    _, *further = labels_by_scheme(config).items()
+    return nn.ModuleDict({scheme: new_head(scheme, labels) for scheme, labels in further})
+
+
 class WordTagger:
     """
-    A `PreTrainedModel` with this beside it scores the labels of words, and takes the most probable one of each. If its
-    configuration has `further_labels`, it has `further_heads`, and labels have an axis of tasks: `(batch, words,
-    tasks)`, -100 where a task has no label.
+    A `PreTrainedModel` with this beside it scores the labels of words, and takes the most probable one of each, or by
+    a CRF the most probable path. If its configuration has `further_labels`, it has `further_heads`, and labels have
+    an axis of tasks: `(batch, words, tasks)`, -100 where a task has no label.
     """
+
+    def head_of_task(self, scheme: str | None) -> Any:
+        """
+        What holds the classifier of a task, and its CRF if there is one: of the first the model itself.
+
+        Args:
+            scheme (`str`, *optional*):
+                Which task, as for `decode`. None is the first.
+        """
+        is_first = scheme in (None, self.config.label_scheme)  # type: ignore[attr-defined]
+        return self if is_first else self.further_heads[scheme]  # type: ignore[attr-defined]
 
     def crf_of_task(self, scheme: str | None) -> Any:
         """
@@ -129,7 +154,7 @@ class WordTagger:
 
     def decode(self, outputs: WordTaggerOutput, mask: Tensor, scheme: str | None = None) -> Tensor:
         """
-        Label ids of the words, `(batch, words)`, -100 on padding: the most probable one of each.
+        Label ids of the most probable path, or without CRF of each word; `(batch, words)`, -100 on padding.
 
         Args:
             outputs ([`WordTaggerOutput`]):
@@ -139,11 +164,14 @@ class WordTagger:
             scheme (`str`, *optional*):
                 Which task, of several: `label_scheme` or a name in `further_labels`. Defaults to the first.
         """
-        return self.logits_of_task(outputs, scheme).argmax(2).masked_fill(~mask, PADDING_LABEL)
+        logits, crf = self.logits_of_task(outputs, scheme), self.crf_of_task(scheme)
+        if crf is None:
+            return logits.argmax(2).masked_fill(~mask, PADDING_LABEL)
+        return crf.decode(logits, mask, outputs.language_ids)
 
     def label_probabilities(self, outputs: WordTaggerOutput, mask: Tensor, scheme: str | None = None) -> Tensor:
         """
-        Probability of each label at each word, `(batch, words, labels)`; zero on padding.
+        Posterior probability of each label at each word, `(batch, words, labels)`; zero on padding.
 
         Args:
             outputs ([`WordTaggerOutput`]):
@@ -153,13 +181,16 @@ class WordTagger:
             scheme (`str`, *optional*):
                 Which task, of several. Defaults to the first.
         """
-        return self.logits_of_task(outputs, scheme).float().softmax(2).masked_fill(~mask[:, :, None], 0.0)
+        logits, crf = self.logits_of_task(outputs, scheme), self.crf_of_task(scheme)
+        if crf is None:
+            return logits.float().softmax(2).masked_fill(~mask[:, :, None], 0.0)
+        return crf.marginals(logits, mask, outputs.language_ids)
 
     def label_log_probabilities(
         self, outputs: WordTaggerOutput, mask: Tensor, temperature: float = 1.0, scheme: str | None = None
     ) -> Tensor:
         """
-        Log-probability of each label at each word, `(batch, words, labels)`, to be differentiated.
+        Log of the posterior probability of each label at each word, `(batch, words, labels)`, to be differentiated.
 
         Args:
             outputs ([`WordTaggerOutput`]):
@@ -171,4 +202,7 @@ class WordTagger:
             scheme (`str`, *optional*):
                 Which task, of several. Defaults to the first.
         """
-        return (self.logits_of_task(outputs, scheme).float() / temperature).log_softmax(2)
+        logits, crf = self.logits_of_task(outputs, scheme), self.crf_of_task(scheme)
+        if crf is None:
+            return (logits.float() / temperature).log_softmax(2)
+        return crf.log_marginals(logits, mask, outputs.language_ids, temperature)
