@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from .crf import LinearChainCRF
+from .label_loss import mean_over_labels
 from .label_scheme import PADDING_LABEL, labels_of, legal_transitions
 from .word_tagger import ClassifierHead, WordTagger, WordTaggerOutput, new_further_heads
 
@@ -136,8 +137,7 @@ class CRFTagger(WordTagger):
         loss = None
         if labels is not None:
             total = self.total_loss((emissions, *(further_logits or ())), labels, mask, language_ids)
-            is_label = mask if further_logits is None else labels != PADDING_LABEL
-            loss = total / (is_label.sum() if num_items_in_batch is None else num_items_in_batch)
+            loss = mean_over_labels(total, labels, num_items_in_batch)
         return CRFTaggerOutput(
             loss=loss, logits=emissions, language_ids=language_ids, further_logits=further_logits, **others
         )
@@ -152,7 +152,8 @@ class CRFTagger(WordTagger):
             # Sentences without this task: a CRF has nothing to say of no word.
             rows = (labels != PADDING_LABEL).any(1).nonzero().squeeze(1)
             if not len(rows):
-                return scores.new_zeros(())
+                # Zero, but made of what the loss is made of: without gradients, other processes would wait for them.
+                return sum((used.flatten()[:0].sum() for used in (scores, *crf.parameters())), scores.new_zeros(()))
             scores, labels, mask = scores[rows], labels[rows], mask[rows]
             language_ids = None if language_ids is None else language_ids[rows]
         return -crf.log_likelihood(scores, labels, mask, language_ids).sum()

@@ -20,6 +20,7 @@ from transformers import initialization as init
 from transformers.modeling_outputs import ModelOutput, Seq2SeqLMOutput
 
 from .configuration_byte_to_span import ByteToSpanConfig
+from .label_loss import mean_over_labels
 from .label_scheme import PADDING_LABEL
 from .span_symbols import (
     FIRST_BYTE,
@@ -360,7 +361,7 @@ class ByteToSpanForConditionalGeneration(ByteToSpanPreTrainedModel, GenerationMi
             total = nn.functional.cross_entropy(
                 logits.float().flatten(0, 1), labels.flatten(), ignore_index=PADDING_LABEL, reduction="sum"
             )
-            loss = total / (labels.ne(PADDING_LABEL).sum() if num_items_in_batch is None else num_items_in_batch)
+            loss = mean_over_labels(total, labels, num_items_in_batch)
         return Seq2SeqLMOutput(
             loss=loss,
             logits=logits,

@@ -18,7 +18,8 @@ from transformers.modeling_outputs import BaseModelOutput, TokenClassifierOutput
 
 from .configuration_charner import CharNERConfig
 from .input_rows import NO_WORD
-from .label_scheme import PADDING_LABEL, labels_of
+from .label_loss import mean_over_labels
+from .label_scheme import labels_of
 from .recurrent import BiLSTM, initialise_for_lstm
 from .tokenization_bytes import SpellingTokenizer
 from .unit_agreement import new_agreement, owning_words
@@ -158,7 +159,7 @@ class CharNERForTokenClassification(CharNERPreTrainedModel):
             types = self.agreement.unit_types(labels, unit_words)
             losses = nn.functional.cross_entropy(logits.float().transpose(1, 2), types, reduction="none")
             total = (losses * _share_of_word(unit_words)).sum()
-            loss = total / ((labels != PADDING_LABEL).sum() if num_items_in_batch is None else num_items_in_batch)
+            loss = mean_over_labels(total, labels, num_items_in_batch)
         return CharNEROutput(loss=loss, logits=logits, unit_words=unit_words)
 
     def decode(self, outputs: TokenClassifierOutput, mask: Tensor) -> Tensor:
@@ -170,7 +171,7 @@ class CharNERForTokenClassification(CharNERPreTrainedModel):
         return self.agreement.label_probabilities(outputs.logits, outputs.unit_words, mask)
 
     def label_log_probabilities(
-        self, outputs: TokenClassifierOutput, mask: Tensor, temperature: float = 1.0
+        self, outputs: TokenClassifierOutput, mask: Tensor, temperature: float = 1.0, scheme: str | None = None
     ) -> Tensor:
         """
         Log of the posterior probability of each label at each word, `(batch, words, labels)`.
@@ -182,6 +183,8 @@ class CharNERForTokenClassification(CharNERPreTrainedModel):
                 True on real words; what stands on padding is not defined.
             temperature (`float`, *optional*, defaults to 1.0):
                 What the scores of units are divided by.
+            scheme (`str`, *optional*):
+                Not used: there is one task.
         """
         probabilities = self.agreement.label_probabilities(outputs.logits / temperature, outputs.unit_words, mask)
         return probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log()

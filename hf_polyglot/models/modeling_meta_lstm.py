@@ -18,7 +18,8 @@ from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput
 
 from .configuration_meta_lstm import MetaLSTMConfig
-from .label_scheme import PADDING_LABEL, labels_by_scheme
+from .label_loss import mean_over_labels
+from .label_scheme import labels_by_scheme
 from .recurrent import BiLSTM, initialise_for_lstm
 from .tokenization_words import WordSpellingTokenizer
 from .word_tagger import WordTagger, WordTaggerOutput, new_further_heads
@@ -335,7 +336,7 @@ class MetaLSTMForTokenClassification(WordTagger, MetaLSTMPreTrainedModel):
         if labels is not None:
             trained = [logits[self.part]] if self.part else logits.values()
             total = torch.stack([self.total_loss(of_tasks, labels, word_ids >= 0) for of_tasks in trained]).sum()
-            loss = total / ((labels != PADDING_LABEL).sum() if num_items_in_batch is None else num_items_in_batch)
+            loss = mean_over_labels(total, labels, num_items_in_batch)
         first, *further = logits[self.part or "joint"]
         return WordTaggerOutput(loss=loss, logits=first, further_logits=tuple(further) or None)
 

@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from transformers import AutoModelForTokenClassification, PreTrainedModel
 
 from .configuration_slicer import SlicerConfig
+from .label_loss import mean_over_labels
 from .label_scheme import PADDING_LABEL, labels_by_scheme
 from .piece_encoder import PieceEncoderModel, PieceEncoderPreTrainedModel, encode_by_length, new_encoder, vectors_at
 from .word_tagger import ClassifierHead, WordTagger, WordTaggerOutput, new_further_heads
@@ -170,9 +171,9 @@ class SlicerForTokenClassification(WordTagger, SlicerPreTrainedModel):
         loss = None
         if labels is not None:
             # The loss of a task is made of the vectors, and not of its scores.
-            is_labelled = labels != PADDING_LABEL
-            total = self.total_loss([vectors] * len(labels_by_scheme(self.config)), labels, is_labelled)
-            loss = total / (is_labelled.sum() if num_items_in_batch is None else num_items_in_batch)
+            of_tasks = [vectors] * len(labels_by_scheme(self.config))
+            total = self.total_loss(of_tasks, labels, labels != PADDING_LABEL)
+            loss = mean_over_labels(total, labels, num_items_in_batch)
         return WordTaggerOutput(
             loss=loss,
             logits=logits,

@@ -43,7 +43,7 @@ from hf_polyglot.training.hidden_projections import (
     projections_of,
     remove_projections,
 )
-from hf_polyglot.training.teacher import check_sequence_nbest, log_probabilities_of_task, scores_and_crf
+from hf_polyglot.training.teacher import check_sequence_nbest
 from hf_polyglot.training.trainer import PolyglotTrainer
 
 
@@ -220,11 +220,11 @@ class DistillationTrainer(PolyglotTrainer):
         ids, probabilities = label_ids[targets["target_ids"]], targets["target_probabilities"]
         temperature = self.settings.temperature
         if self.settings.sequence_nbest:
-            emissions, crf = scores_and_crf(student, outputs, scheme)
+            emissions, crf = student.logits_of_task(outputs, scheme), student.crf_of_task(scheme)
             return path_cross_entropy(
                 crf, emissions, ids, probabilities[:, 0], mask, outputs.language_ids, temperature
             )
-        log_probabilities = log_probabilities_of_task(student, outputs, mask, temperature, scheme)
+        log_probabilities = student.label_log_probabilities(outputs, mask, temperature, scheme)
         is_possible = log_probabilities.detach() > FORBIDDEN / 2 / temperature
         is_known = torch.zeros_like(is_possible[0, 0]).index_fill(0, label_ids, True)
         distribution = target_distribution(ids, probabilities, is_possible & is_known)

@@ -18,16 +18,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel
-from transformers.modeling_outputs import TokenClassifierOutput
 
 from hf_polyglot.model_files import checked_model_name
 from hf_polyglot.models.label_scheme import PADDING_LABEL
 from hf_polyglot.models.piece_encoder import max_pieces_of, vectors_at
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
+from hf_polyglot.models.word_tagger import WordTagger
 from hf_polyglot.training.adapters import refuse_adapter
 
 
-class StockTagger(nn.Module):
+class StockTagger(WordTagger, nn.Module):
     """
     One of transformers' own `...ForTokenClassification`, read as the taggers of this package are.
 
@@ -76,22 +76,6 @@ class StockTagger(nn.Module):
         outputs = self.model(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
         outputs.logits = vectors_at(outputs.logits, word_positions)  # (batch, positions, labels)
         return outputs
-
-    def label_log_probabilities(
-        self, outputs: TokenClassifierOutput, mask: Tensor, temperature: float = 1.0
-    ) -> Tensor:
-        """
-        Log-probability of each label at each position, `(batch, positions, labels)`.
-
-        Args:
-            outputs (`TokenClassifierOutput`):
-                Of this model.
-            mask (`BoolTensor` of shape `(batch, positions)`):
-                True on real ones.
-            temperature (`float`, *optional*, defaults to 1.0):
-                What the scores are divided by.
-        """
-        return (outputs.logits.float() / temperature).log_softmax(2)
 
 
 def load_teacher(name: str, label_scheme: str) -> tuple[Any, Any]:
@@ -157,54 +141,6 @@ def check_sequence_nbest(model: nn.Module, role: str) -> None:
         )
 
 
-def scores_and_crf(model: Any, outputs: Any, scheme: str) -> tuple[Tensor, Any]:
-    """
-    Scores of the labels of a task, `(batch, positions, labels)`, and its CRF, None if it has none.
-
-    Args:
-        model (`nn.Module`):
-            Any tagger.
-        outputs (`TokenClassifierOutput`):
-            Its output.
-        scheme (`str`):
-            Of the task, one of those that the model has.
-    """
-    if has_several_tasks(model):
-        return model.logits_of_task(outputs, scheme), model.crf_of_task(scheme)
-    return outputs.logits, getattr(model, "crf", None)
-
-
-def log_probabilities_of_task(model: Any, outputs: Any, mask: Tensor, temperature: float, scheme: str) -> Tensor:
-    """
-    Log-probability of each label of a task at each position, `(batch, positions, labels)`.
-
-    Args:
-        model (`nn.Module`):
-            Any tagger.
-        outputs (`TokenClassifierOutput`):
-            Its output.
-        mask (`BoolTensor` of shape `(batch, positions)`):
-            True on real positions.
-        temperature (`float`):
-            What scores are divided by.
-        scheme (`str`):
-            Of the task, one of those that the model has.
-    """
-    which = {"scheme": scheme} if has_several_tasks(model) else {}
-    return model.label_log_probabilities(outputs, mask, temperature, **which)
-
-
-def has_several_tasks(model: nn.Module) -> bool:
-    """
-    Whether a tagger has a head for each of several tasks.
-
-    Args:
-        model (`nn.Module`):
-            Any tagger.
-    """
-    return bool(getattr(model.config, "further_labels", None))
-
-
 @torch.no_grad()
 def teacher_targets(
     teacher: Any,
@@ -240,14 +176,14 @@ def teacher_targets(
         `(batch, 1, kept)`, which sum to one.
     """
     if sequence_nbest:
-        emissions, crf = scores_and_crf(teacher, outputs, scheme)
+        emissions, crf = teacher.logits_of_task(outputs, scheme), teacher.crf_of_task(scheme)
         paths, scores = crf.n_best(emissions, mask, sequence_nbest, outputs.language_ids)
         # (batch, kept, positions), (batch, kept)
         return {
             "target_ids": paths.mT.clamp(min=0),
             "target_probabilities": (scores / temperature).softmax(1)[:, None],
         }
-    probabilities = log_probabilities_of_task(teacher, outputs, mask, temperature, scheme).exp()
+    probabilities = teacher.label_log_probabilities(outputs, mask, temperature, scheme).exp()
     kept, ids = probabilities.topk(min(num_kept or probabilities.shape[2], probabilities.shape[2]), 2)
     return {"target_ids": ids, "target_probabilities": kept}
 

@@ -265,8 +265,18 @@ def test_a_batch_without_labels_for_a_crf_teaches_the_other_tasks():
 
     model(**batch).loss.backward()
 
-    assert model.classifier.weight.grad is None
+    # Other processes wait for the gradients of all of them, of those too to which this batch says nothing.
+    assert all(weights.grad is not None for weights in model.parameters())
+    assert not model.classifier.weight.grad.any() and not model.crf.transition_scores.grad.any()
     assert model.further_heads["upos"].classifier.weight.grad.any()
+
+
+@pytest.mark.parametrize("name", JOINT_MODELS)
+def test_a_batch_without_any_label_has_the_loss_zero(name):
+    model, tokenizer = JOINT_MODELS[name]()
+    batch = collator_for(model, tokenizer, COLUMNS)(JOINT_EXAMPLES)
+
+    assert model(**batch | {"labels": torch.full_like(batch["labels"], -100)}).loss == 0
 
 
 def test_a_task_that_a_model_has_not_is_named():
