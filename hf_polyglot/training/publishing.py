@@ -17,7 +17,7 @@ from hf_polyglot.results import run_environment, write_results
 from hf_polyglot.sentence_counts import SentenceCounts, file_name_of_task, write_sentence_counts
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
 from hf_polyglot.training.command_line import without_tokens
-from hf_polyglot.training.epoch_weights import EpochWeights
+from hf_polyglot.training.epoch_weights import EPOCH_WEIGHTS, EpochWeights
 from hf_polyglot.training.optimizer_state import ADAM_STATE_FILE
 from hf_polyglot.training.recipe_corpora import CorpusArguments, RecipeCorpora
 from hf_polyglot.training.runs import SeedRuns, seed_folder, train_over_seeds
@@ -176,7 +176,8 @@ def publish_run(
         write_model_card(folder, results, repo_id=training.hub_model_id if training.push_to_hub else None)
         write_results(folder, results)  # last: it says that the run has ended
         for seed in runs.seeds:  # without them, a run that was killed before could not be resumed
-            EpochWeights(seed_folder(folder, seed)).remove()
+            for weights in list(seed_folder(folder, seed).rglob(EPOCH_WEIGHTS)):  # parts of a Meta-LSTM have their own
+                EpochWeights(weights.parent).remove()
         if training.push_to_hub:
             api = HfApi(token=training.hub_token)
             repository = api.create_repo(

@@ -734,7 +734,8 @@ def test_a_meta_lstm_is_trained_on_two_tasks_part_by_part_and_exported_with_both
 
     output = run(
         "meta_lstm.py", "--task", "upos", "feats", "--corpora", treebanks / "*", "--embedding_size", 16,
-        "--hidden_size", 16, *META_LSTM, *TRAINING, "--learning_rate", "1e-2", "--output_dir", folder,
+        "--hidden_size", 16, *META_LSTM, *TRAINING, "--learning_rate", "1e-2", "--selection", "average",
+        "--output_dir", folder,
     )  # fmt: skip
     exported = run("export.py", "--model", folder, "--output_dir", tmp_path / "onnx", "--corpora", treebanks / "*")
 
@@ -744,6 +745,7 @@ def test_a_meta_lstm_is_trained_on_two_tasks_part_by_part_and_exported_with_both
     assert set(results["scores"]["test"]["cc_three"]) == {"upos_accuracy", "task_mean"}
     assert results_table(results) in output
     assert exported.count("Same labels, ONNX") == 2
+    assert not list(folder.rglob("epoch_weights"))
 
 
 @pytest.mark.slow
