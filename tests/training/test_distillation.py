@@ -1,6 +1,7 @@
 """Distillation: a student equal to its teacher learns nothing, and batches and processes do not change an update."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from hf_polyglot.training.distillation_losses import soft_cross_entropy, target_
 from hf_polyglot.training.distillation_run import (
     DistillationArguments,
     check_same_distillation,
+    distil_first,
     distillation_settings,
     report_kept_shares,
     scheme_of_stock_teacher,
@@ -428,6 +430,32 @@ def test_a_narrower_student_learns_hidden_states_by_projections_that_are_resumed
     assert losses[-1] < losses[0]
     for name, weights in undisturbed.model.state_dict().items():
         assert torch.equal(resumed.model.state_dict()[name], weights)
+
+
+def test_a_first_phase_that_was_stopped_goes_on_and_one_that_has_ended_is_taken(tmp_path, capsys):
+    arguments = {"save_strategy": "steps", "save_steps": 4, "num_train_epochs": 2, "save_total_limit": None}
+
+    def run(**given):
+        trainer = distillation_of(tiny_student(), perturbed(tiny_slicer), tmp_path, **arguments | given)
+        return trainer, distil_first(trainer)
+
+    set_seed(7)
+    undisturbed, seconds = run()
+    assert seconds == 0
+    for checkpoint in tmp_path.glob("checkpoint-*"):
+        if checkpoint.name != "checkpoint-4":
+            shutil.rmtree(checkpoint)  # as a run that was killed behind its fourth step has it
+    (tmp_path / "model.safetensors").unlink()
+    stopped, seconds_before = run(resume_from_checkpoint="true")
+    capsys.readouterr()
+    ended, seconds_of_ended = run(resume_from_checkpoint="true")
+
+    assert seconds_before > 0 and stopped.state.global_step == undisturbed.state.global_step > 4
+    assert "The student was distilled already" in capsys.readouterr().out
+    assert ended.state.global_step == 0 and seconds_of_ended >= seconds_before
+    for trainer in (stopped, ended):
+        for name, weights in undisturbed.model.state_dict().items():
+            torch.testing.assert_close(trainer.model.state_dict()[name], weights, rtol=0, atol=0)
 
 
 def test_layers_are_spread_evenly():
