@@ -15,7 +15,7 @@ column; of raw text, new ones. A model of several tasks writes the tags of all o
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice, repeat
 from pathlib import Path
@@ -28,6 +28,7 @@ from hf_polyglot.data.conll import conll_lines, read_words
 from hf_polyglot.data.conllu import FORM, ConlluSentence, conllu_lines, read_conllu, sentence_of_text, with_tags
 from hf_polyglot.inference.adapters import LanguageAdapters, load_tagger
 from hf_polyglot.inference.onnx_runtime import OnnxTagger, is_exported
+from hf_polyglot.inference.tagged_words import check_batch_size
 from hf_polyglot.models.label_scheme import WORD_CLASSES, labels_by_scheme
 from hf_polyglot.training.command_line import parse_recipe
 
@@ -130,10 +131,27 @@ def texts_or_words(arguments: PredictArguments) -> Iterator[str | list[str]]:
     if arguments.input_format == "conll":
         yield from read_words(source_of(arguments), token_column=arguments.token_column)
     elif arguments.input == "-":
-        yield from (line.rstrip("\r\n") for line in sys.stdin)
+        yield from decoded(sys.stdin.buffer, "standard input")
     else:
-        with Path(arguments.input).open(encoding="utf-8-sig", newline="\n") as lines:
-            yield from (line.rstrip("\r\n") for line in lines)
+        with Path(arguments.input).open("rb") as lines:
+            yield from decoded(lines, arguments.input)
+
+
+def decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:
+    """
+    Lines of UTF-8 without their ends, and without a mark of the byte order.
+
+    Raises:
+        ValueError: if one is not UTF-8.
+    """
+    for number, line in enumerate(lines, 1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{name}:{number}: the byte 0x{line[error.start]:02x} is no UTF-8; expected UTF-8. Convert it, as "
+                "with `iconv -f latin1 -t utf-8`."
+            ) from None
 
 
 def tagger_of(arguments: PredictArguments) -> tuple[Any, list[str]]:
@@ -154,6 +172,9 @@ def main(arguments: PredictArguments) -> None:
         arguments = replace(arguments, input_format="conll" if is_column_file(arguments.input) else "text")
         if arguments.input_format == "conll":
             print(f"{arguments.input} is read as a column file; --input_format text reads its lines.", file=sys.stderr)
+    check_batch_size(arguments.batch_size)
+    if arguments.input != "-" and not Path(arguments.input).exists():
+        raise ValueError(f"`input` {arguments.input} does not exist; expected a file, or - for standard input.")
     places = [Path(given) for given in (arguments.input, arguments.output) if given != "-"]
     if len(places) == 2 and all(place.exists() for place in places) and places[0].samefile(places[1]):
         raise ValueError(
@@ -180,8 +201,10 @@ def main(arguments: PredictArguments) -> None:
     }
     if arguments.output_format == "conllu" and len(schemes) > 1:
         settings["task"] = classes[0]  # whose spans are the words
+    at_once = 100 * arguments.batch_size
+    batch = list(islice(inputs, at_once))  # before the output is emptied, for the input may not be readable
     with sys.stdout if arguments.output == "-" else Path(arguments.output).open("w", encoding="utf-8") as output:
-        while batch := list(islice(inputs, 100 * arguments.batch_size)):
+        while batch:
             for reading in tag.read(batch, **settings):
                 if arguments.output_format == "conll":
                     output.writelines(columns(reading))
@@ -189,6 +212,7 @@ def main(arguments: PredictArguments) -> None:
                     output.writelines(analysed(reading, next(sentences)))
                 else:
                     output.write(json.dumps(record(reading), ensure_ascii=False) + "\n")
+            batch = list(islice(inputs, at_once))
 
 
 if __name__ == "__main__":

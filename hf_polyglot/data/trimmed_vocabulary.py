@@ -11,7 +11,7 @@ Reference:
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -86,12 +86,13 @@ def trim_vocabulary(
     piece_of = {id_: piece for piece, id_ in ids.items()}
     kept = {piece_of[id_] for id_ in _used_ids(tokenizer, texts, min_count) if id_ in piece_of}
     kept |= {added["content"] for added in state["added_tokens"]} & set(ids)
-    prefix = model.get("continuing_subword_prefix") or ""
+    prefix, suffix = (model.get(name) or "" for name in ("continuing_subword_prefix", "end_of_word_suffix"))
     if keep_characters:
+        bare = {piece: piece.removesuffix(suffix) or piece for piece in ids}  # without the mark of a word's end
         kept |= {
             piece
             for piece in ids
-            if _is_character(piece, prefix) and (keep_ideographs or not _is_ideograph(piece[-1]))
+            if _is_character(bare[piece], prefix) and (keep_ideographs or not _is_ideograph(bare[piece][-1]))
         }
     if num_probable and kind != "Unigram":
         raise ValueError(
@@ -105,6 +106,7 @@ def trim_vocabulary(
     elif kind == "WordPiece":
         kept |= set(_pieces_of_unknown_words(tokenizer, texts, ids, model))
     else:
+        kept.update(_byte_pieces(model, ids))
         _trim_bpe(model, kept, prefix)
     order = sorted(kept, key=ids.__getitem__)
     new_id = {piece: index for index, piece in enumerate(order)}
@@ -124,6 +126,7 @@ def trim_vocabulary(
         padding_side=tokenizer.padding_side,
         model_input_names=tokenizer.model_input_names,
         clean_up_tokenization_spaces=False,
+        split_special_tokens=tokenizer.split_special_tokens,
         **tokenizer.special_tokens_map,
     )
     if min_count == 1:
@@ -163,8 +166,14 @@ def _keep_for_unigram(model: Mapping[str, Any], kept: set[str]) -> None:
     if model["unk_id"] is not None:
         kept.add(model["vocab"][model["unk_id"]][0])
     kept.add(min(model["vocab"], key=lambda piece: piece[1])[0])
+    kept.update(_byte_pieces(model))
+
+
+def _byte_pieces(model: Mapping[str, Any], known: Collection[str] | None = None) -> Iterator[str]:
+    """The pieces by which characters are written that have none, if the model writes them so."""
     if model.get("byte_fallback"):
-        kept.update(f"<0x{byte:02X}>" for byte in range(256))
+        pieces = (f"<0x{byte:02X}>" for byte in range(256))
+        yield from (piece for piece in pieces if known is None or piece in known)
 
 
 def _pieces_of_unknown_words(
@@ -187,9 +196,12 @@ def _pieces_of_unknown_words(
             words = backend.normalizer.normalize_str(words) if backend.normalizer else words
             cut = backend.pre_tokenizer.pre_tokenize_str(words) if backend.pre_tokenizer else [(words, ())]
             seen.update(word for word, _ in cut)
+    longest = max(map(len, ids))
     for word in seen:
+        if len(word) > model.get("max_input_chars_per_word", len(word)):
+            continue  # unknown with any vocabulary
         for start in range(len(word)):
-            for end in range(start + 1, len(word) + 1):
+            for end in range(start + 1, min(len(word), start + longest) + 1):
                 piece = word[start:end] if start == 0 else prefix + word[start:end]
                 if piece in ids:
                     yield piece

@@ -15,14 +15,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_polyglot.adapters import Adapter, attach_adapters, is_adapter, load_base, merge_adapter, read_adapter
+from hf_polyglot.inference.onnx_runtime import is_exported
 from hf_polyglot.inference.tagging import check_tagger
 from hf_polyglot.model_files import checked_model_name
 from hf_polyglot.models.crf_tagger import CRFTaggerOutput
 from hf_polyglot.models.label_scheme import PADDING_LABEL
 from hf_polyglot.models.piece_encoder import PieceEncoderPreTrainedModel
+from hf_polyglot.models.word_pieces import load_tokenizer_of
 from hf_polyglot.results import read_results
 
 
@@ -238,14 +240,35 @@ def load_tagger(name: str, base_model: str | None = None) -> tuple[PreTrainedMod
     """
     checked_model_name(name)
     folders = adapters_of_run(name)
+    if not folders:
+        _refuse_other_folder(Path(name))
     if folders or is_adapter(name):
         adapter = read_adapter(next(iter(folders.values()), name))
         base_model = base_model or adapter.config.base_model_name_or_path
         model = load_language_adapters(base_model, folders) if folders else merge_adapter(name, base_model)
-        return model, AutoTokenizer.from_pretrained(base_model)
+        return model, load_tokenizer_of(model, base_model)
     model = AutoModelForTokenClassification.from_pretrained(name)
     check_tagger(model)
-    return model, AutoTokenizer.from_pretrained(name)
+    return model, load_tokenizer_of(model, name)
+
+
+def _refuse_other_folder(folder: Path) -> None:
+    """
+    Say what a folder has in place of a model.
+
+    Raises:
+        ValueError: if it is a folder without model and adapter.
+    """
+    if not folder.is_dir() or (folder / "config.json").is_file() or is_adapter(str(folder)):
+        return
+    models = sorted(path.parent.name for path in folder.glob("*/config.json"))
+    if models:
+        has = f"has the models {', '.join(models)}, one to a folder"
+    elif is_exported(str(folder)):
+        has = "has an ONNX graph, which predict.py and OnnxTagger read"
+    else:
+        has = "has no config.json"
+    raise ValueError(f"`{folder}` {has}; expected the folder of a model. Name another one.")
 
 
 def adapters_of_run(name: str) -> dict[str, str]:

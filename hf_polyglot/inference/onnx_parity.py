@@ -83,9 +83,10 @@ def export_tagger(
         ValueError: if the folder is not empty, if there is nothing to compare, or if the export does not tag as the
             model does.
     """
-    folder = Path(output_dir)
-    if folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"`output_dir` {folder} is not empty; expected a new folder. Give another one.")
+    folder = Path(output_dir).resolve()  # `.` and links have no name to be given to another folder
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        what = "not empty" if folder.is_dir() else "a file"
+        raise ValueError(f"`output_dir` {output_dir} is {what}; expected a new folder. Give another one.")
     if not any(of_language.words for of_language in sentences.values()):
         raise ValueError("There is no sentence to compare the export on; expected some. Give other corpora.")
     check_tagger(model)
@@ -97,8 +98,11 @@ def export_tagger(
         }
     }
     sizes = {"pytorch": sum(weight.numel() * weight.element_size() for weight in model.parameters())}
+    is_new = not folder.exists()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
+    # An empty folder may be a mounted volume, or in another that cannot be written to: it is filled, not replaced.
+    place = folder.parent if is_new else folder
+    with tempfile.TemporaryDirectory(dir=place, prefix=f".{folder.name}-") as scratch:
         for form in ("onnx", "int8") if int8 else ("onnx",):
             written = Path(scratch, form)
             if form == "int8":
@@ -119,9 +123,11 @@ def export_tagger(
         if of_tasks:
             report["further"] = of_tasks
         (written / PARITY_FILE).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        if folder.is_dir():
-            folder.rmdir()
-        written.rename(folder)
+        if is_new:
+            written.rename(folder)
+        else:
+            for file in written.iterdir():
+                file.rename(folder / file.name)
     return report
 
 

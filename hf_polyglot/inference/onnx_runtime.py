@@ -24,6 +24,8 @@ from tokenizers import Tokenizer
 
 from hf_polyglot.inference.tagged_words import (
     TaggedWords,
+    check_batch_size,
+    check_inputs,
     entities_of,
     is_one_input,
     passed_over_labels,
@@ -294,6 +296,7 @@ class OnnxTagger:
             `list` of [`TaggedWords`], in the order of `sentences`. Those of a model of several tasks have the tags of
             all.
         """
+        check_batch_size(batch_size)
         passed_over = passed_over_labels(self.tagger.labels, second_best_for)
         tagged = [TaggedWords(tuple(words), (), ()) for words in sentences]
         # Sentences of like length together: then little padding is read.
@@ -404,6 +407,7 @@ class OnnxTagger:
             task (`str`, *optional*):
                 Of several, the one that `tags` and `entities` are of. Defaults to the first.
         """
+        check_inputs(inputs, batch_size)
         scheme = scheme_of_task(self.tagger.labels, task)
         known = self.tagger.languages
         if language is not None and known is not None and language not in known:

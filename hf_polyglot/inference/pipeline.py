@@ -8,7 +8,14 @@ from typing import Any
 from transformers import AutoModelForTokenClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from hf_polyglot.inference.tagged_words import entities_of, is_one_input, read_input, scheme_of_task, tagged_record
+from hf_polyglot.inference.tagged_words import (
+    check_inputs,
+    entities_of,
+    is_one_input,
+    read_input,
+    scheme_of_task,
+    tagged_record,
+)
 from hf_polyglot.inference.tagging import check_tagger, read_texts, tag_words
 from hf_polyglot.models.label_scheme import labels_by_scheme
 
@@ -149,22 +156,22 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         inputs: Iterable[str | list[str]],
         *,
         batch_size: int | None = None,
-        is_split_into_words: bool = False,
+        is_split_into_words: bool | None = None,
         language: str | None = None,
-        second_best_for: Sequence[str] = (),
+        second_best_for: Sequence[str] | None = None,
         task: str | None = None,
     ) -> Iterator[dict[str, Any]]:
         """
         Text, words, tags and entities of each input, in their order, read batch by batch as they are asked for; and
-        `tags_by_task`, the tags of every task of the model by its name.
+        `tags_by_task`, the tags of every task of the model by its name. What is not given is as `pipeline` was told.
 
         Args:
             inputs (`Iterable[str]` or `Iterable[list[str]]`):
                 Texts, or the words of sentences.
             batch_size (`int`, *optional*):
                 Inputs read at once. Defaults to that of the pipeline, or 32.
-            is_split_into_words (`bool`, *optional*, defaults to `False`):
-                Which of the two they are.
+            is_split_into_words (`bool`, *optional*):
+                Which of the two they are. Defaults to texts.
             language (`str`, *optional*):
                 Language of all of them.
             second_best_for (`Sequence[str]`, *optional*):
@@ -173,6 +180,11 @@ class PolyglotTokenClassificationPipeline(Pipeline):
                 Of several, the one that `tags` and `entities` are of; `"ner"`, `"upos"` or `"feats"`. Defaults to the
                 first.
         """
+        size = self._batch_size or 32 if batch_size is None else batch_size
+        check_inputs(inputs, size)
+        own, _, _ = self._sanitize_parameters(is_split_into_words, language, second_best_for, task)
+        given = {**self._preprocess_params, **own}
+        language = given.get("language")
         known = getattr(self.model.config, "languages", None)
         if language is not None and known is not None and language not in known:
             how = getattr(self.model, "reads_other_languages", "with the mean of their transition scores")
@@ -183,11 +195,7 @@ class PolyglotTokenClassificationPipeline(Pipeline):
         # transformers' own batching pads and stacks tensors of single inputs, which the distinct words of a batch
         # and the windows of a long text are not.
         remaining = iter(inputs)
-        size = batch_size or self._batch_size or 32
-        while batch := [
-            self.preprocess(one, is_split_into_words, language, second_best_for, task)
-            for one in islice(remaining, size)
-        ]:
+        while batch := [self.preprocess(one, **given) for one in islice(remaining, size)]:
             with self.device_placement():
                 yield from map(self.postprocess, self._forward(batch))
 

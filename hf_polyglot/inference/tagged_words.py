@@ -17,7 +17,7 @@ _SEGMENTER = pre_tokenizers.Sequence([
     pre_tokenizers.WhitespaceSplit(),
     pre_tokenizers.Split(Regex(_UNSPACED), behavior="isolated"),
     pre_tokenizers.Split(
-        Regex(r"[^\p{L}\p{M}\p{N}\p{Cf}'’ʼ-]|(?<!\p{L}|\p{N})['’ʼ-]|['’ʼ-](?!\p{L}|\p{N})"), behavior="isolated"
+        Regex(r"[^\p{L}\p{M}\p{N}\p{Cf}'’ʼ-]|(?<!\p{L}|\p{M}|\p{N})['’ʼ-]|['’ʼ-](?!\p{L}|\p{N})"), behavior="isolated"
     ),
 ])
 
@@ -262,6 +262,39 @@ def read_input(given: str | Sequence[str], is_split_into_words: bool = False) ->
         raise ValueError(f"{given!r:.80} is no text; expected a string, or words with is_split_into_words=True.")
     offsets = segment_words(given)
     return {"text": given, "words": [given[start:end] for start, end in offsets], "offsets": offsets}
+
+
+def check_inputs(inputs: Any, batch_size: int) -> None:
+    """
+    Refuse what would be read letter by letter, or not at all.
+
+    Args:
+        inputs:
+            Many texts, or the words of many sentences.
+        batch_size (`int`):
+            How many are read at once.
+
+    Raises:
+        ValueError: if it is one text, or if there are to be none at once.
+    """
+    if isinstance(inputs, str):
+        raise ValueError(f"{inputs!r:.80} is one text; expected many, as a list of strings. Put it in a list.")
+    check_batch_size(batch_size)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """
+    Refuse a number by which nothing would be read.
+
+    Args:
+        batch_size (`int`):
+            How many inputs are read at once.
+
+    Raises:
+        ValueError: if there are to be none.
+    """
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` is {batch_size}; expected 1 or more. Correct it.")
 
 
 def is_one_input(inputs: Any, is_split_into_words: bool) -> bool:

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from hf_polyglot.data.byte_segments import sentence_documents
 from hf_polyglot.data.collators import collator_for
-from hf_polyglot.inference.tagged_words import Entity, TaggedWords, passed_over_labels
+from hf_polyglot.inference.tagged_words import Entity, TaggedWords, check_batch_size, passed_over_labels
 from hf_polyglot.models.label_scheme import labels_by_scheme, tags_from_spans
 from hf_polyglot.models.modeling_byte_to_span import ReadBytes
 from hf_polyglot.models.span_symbols import character_boundaries
@@ -74,6 +74,7 @@ def tag_words(
         of a model of several tasks have the tags of all, from one pass.
     """
     check_tagger(model)
+    check_batch_size(batch_size)
     labels_of_tasks = labels_by_scheme(model.config)
     passed_over = passed_over_labels(labels_of_tasks, second_best_for)
     if model.input_form == "byte_segments":

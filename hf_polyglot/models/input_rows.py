@@ -12,6 +12,7 @@ Axes:
     pieces    positions of the longest window in the batch
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
 # What stands in `unit_words` for a unit that belongs to no word: padding, and the space between two words.
@@ -270,4 +271,6 @@ def _most_central(first: int, starts: list[int], room: int, num_pieces: int) -> 
         right = start + room - 1 - first if start + room < num_pieces else num_pieces
         return min(left, right) if start <= first < start + room else -1
 
-    return max(range(len(starts)), key=lambda window: distance_to_cut(starts[window]))
+    # Windows overlap by half, the last two by more: those that begin up to `room` pieces before it are few.
+    behind = bisect_right(starts, first)
+    return max(range(max(0, behind - 4), behind), key=lambda window: distance_to_cut(starts[window]))

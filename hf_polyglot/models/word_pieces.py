@@ -8,6 +8,7 @@ Axes:
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from tokenizers.pre_tokenizers import ByteLevel
@@ -112,7 +113,23 @@ def load_piece_tokenizer(name: str, **options) -> PreTrainedTokenizerFast:
         pre_tokenizer = backend.pre_tokenizer
         pre_tokenizer.add_prefix_space = True
         backend.pre_tokenizer = pre_tokenizer
+        # The classes of RoBERTa and GPT-2 make it anew from this when they load, and look at no tokenizer.json.
+        tokenizer.add_prefix_space = True
     return tokenizer
+
+
+def load_tokenizer_of(model: Any, name: str) -> Any:
+    """
+    The tokenizer of a tagger, set up for words if it reads pieces, whoever saved it.
+
+    Args:
+        model (`PreTrainedModel`):
+            The tagger.
+        name (`str`):
+            Its folder or Hub id.
+    """
+    load = load_piece_tokenizer if getattr(model, "input_form", None) == "pieces" else AutoTokenizer.from_pretrained
+    return load(name)
 
 
 def _input_ids(tokenizer, sentences: list[list[str]]) -> BatchEncoding:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
 from hf_polyglot.adapters import (
@@ -20,6 +20,7 @@ from hf_polyglot.adapters import (
 )
 from hf_polyglot.model_card import write_model_card
 from hf_polyglot.model_files import weights_digest, weights_file
+from hf_polyglot.models.word_pieces import load_tokenizer_of
 from hf_polyglot.results import read_results, write_results
 from hf_polyglot.sentence_counts import FILE_NAME as SENTENCE_COUNTS_FILE
 from hf_polyglot.training.arguments import PolyglotTrainingArguments
@@ -202,7 +203,7 @@ def save_merged(name: str, output_dir: str | Path, base_model: str | None = None
     base_model = base_model or read_adapter(name).config.base_model_name_or_path
     model = merge_adapter(name, base_model)
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(base_model).save_pretrained(folder)
+    load_tokenizer_of(model, base_model).save_pretrained(folder)
     for file in ("results.json", SENTENCE_COUNTS_FILE, ADAM_STATE_FILE):
         if (path := cached_file(name, file, _raise_exceptions_for_missing_entries=False)) is not None:
             shutil.copyfile(path, folder / file)

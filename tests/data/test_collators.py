@@ -6,10 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, GPT2Tokenizer, PreTrainedTokenizerFast, RobertaTokenizer
 
 from hf_polyglot import SpellingTokenizer
 from hf_polyglot.data.collators import PieceCollator, SentenceSpellingCollator, SpellingCollator, collator_for
+from hf_polyglot.models.input_rows import piece_rows
 from hf_polyglot.models.word_pieces import encode_pieces, load_piece_tokenizer
 from tests.models.tiny_models import (
     EXAMPLES,
@@ -120,6 +121,39 @@ def test_byte_level_encoders_get_a_space_before_each_word(tmp_path):
 
     batch = encode_pieces(tokenizer, [["a", "a"]], 10)
     assert tokenizer.convert_ids_to_tokens(batch["input_ids"][0].tolist()) == ["Ġa", "Ġa"]
+
+
+@pytest.mark.parametrize("tokenizer_class", [RobertaTokenizer, GPT2Tokenizer])
+def test_a_tokenizer_that_is_made_anew_when_it_loads_keeps_that_space(tokenizer_class, tmp_path):
+    vocabulary = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "<|endoftext|>", "Ġ", "a", "b", "Ġa"]
+    ids = {piece: index for index, piece in enumerate(vocabulary)}
+    tokenizer_class(vocab=ids, merges=[("Ġ", "a")], pad_token="<pad>").save_pretrained(tmp_path)
+    assert not AutoTokenizer.from_pretrained(tmp_path).add_prefix_space
+
+    load_piece_tokenizer(str(tmp_path)).save_pretrained(tmp_path / "saved")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "saved")
+
+    batch = encode_pieces(tokenizer, [["a", "a"]], 10)
+    assert tokenizer.convert_ids_to_tokens(batch["input_ids"][0].tolist()).count("Ġa") == 2
+
+
+@given(st.integers(2, 9), st.integers(1, 60))
+def test_each_word_is_read_in_the_window_that_has_most_on_its_nearer_side(room, length):
+    rows, _, positions = piece_rows(
+        [list(range(length))], [list(range(length))], [length], max_pieces=room, before=[], after=[], padding=-1,
+        unknown=-2,
+    )  # fmt: skip
+    width = len(rows[0])
+
+    def nearer_side(row, piece):
+        read = [given for given in row if given >= 0]
+        ahead, behind = read.index(piece), len(read) - 1 - read.index(piece)
+        return min(ahead if read[0] > 0 else length, behind if read[-1] < length - 1 else length)
+
+    for piece, position in enumerate(positions[0]):
+        chosen = rows[position // width]
+        assert chosen[position % width] == piece
+        assert nearer_side(chosen, piece) == max(nearer_side(row, piece) for row in rows if piece in row)
 
 
 def test_each_model_gets_its_collator():

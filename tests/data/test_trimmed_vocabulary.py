@@ -201,6 +201,33 @@ def test_a_word_that_was_unknown_stays_unknown():
     assert pieces(trimmed.tokenizer, "xbc")[0] == ["x", "##bc"]
 
 
+def test_a_word_of_any_length_is_trimmed_for_in_no_time():
+    trimmed = trim_vocabulary(word_pieces(), [*TEXTS, "ab" * 20_000])
+
+    assert pieces(trimmed.tokenizer, "ab" * 20_000)[0] == pieces(word_pieces(), "ab" * 20_000)[0]
+
+
+def byte_pairs_of_characters(*, byte_fallback=False, **marks):
+    backend = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=byte_fallback, **marks))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    bytes_ = [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=SPECIAL + bytes_, show_progress=False, **marks)
+    backend.train_from_iterator(TEXTS * 5, trainer)
+    return around(backend, "template")
+
+
+def test_byte_pairs_keep_the_bytes_and_the_ends_of_words_by_which_other_text_is_read():
+    of_bytes, of_ends = (
+        byte_pairs_of_characters(byte_fallback=True),
+        byte_pairs_of_characters(end_of_word_suffix="</w>"),
+    )
+
+    for tokenizer, text in ((of_bytes, "bako 中"), (of_ends, TEXTS[-1])):
+        kept = trim_vocabulary(tokenizer, TEXTS[:1]).tokenizer
+        assert "<unk>" not in pieces(tokenizer, text)[0]
+        assert "<unk>" not in pieces(kept, text)[0]
+
+
 @pytest.mark.parametrize("processor", ["template", "pair"])
 def test_special_pieces_may_stand_anywhere(processor):
     vocabulary = ["a", "b", "c", "<pad>", "d", "<unk>", "e", "<s>", "f", "</s>"]

@@ -8,6 +8,7 @@ import hf_polyglot.inference.pipeline  # noqa: F401  registers the task
 from hf_polyglot.adapters import merge_adapter
 from hf_polyglot.data.collators import collator_for
 from hf_polyglot.inference.adapters import load_language_adapters, load_tagger
+from hf_polyglot.inference.onnx_runtime import SETTINGS_FILE
 from hf_polyglot.inference.tagging import tag_words
 from tests.models.tiny_models import EXAMPLES, LABELS, character_pieces
 from tests.tiny_adapters import BASES, saved_adapter, saved_base
@@ -159,3 +160,18 @@ def test_the_whole_is_not_saved_as_one(tmp_path):
 
     with pytest.raises(ValueError, match="A tagger with adapters for swa, pop is not saved as one model"):
         model.save_pretrained(tmp_path / "all")
+
+
+def test_a_folder_of_something_else_says_what_it_has(tmp_path):
+    (tmp_path / "swa").mkdir()
+    with pytest.raises(ValueError, match=r"swa` has no config\.json; expected the folder of a model"):
+        load_tagger(str(tmp_path / "swa"))
+
+    (tmp_path / "swa" / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="has the models swa, one to a folder; expected the folder of a model"):
+        load_tagger(str(tmp_path))
+
+    (tmp_path / "swa" / "config.json").unlink()
+    (tmp_path / "swa" / SETTINGS_FILE).write_text("{}")
+    with pytest.raises(ValueError, match=r"swa` has an ONNX graph, which predict\.py and OnnxTagger read; expected"):
+        load_tagger(str(tmp_path / "swa"))

@@ -453,6 +453,26 @@ def test_nothing_is_written_over(tmp_path):
         export_tagger(*tiny_byte_crf(), tmp_path, {"swa": ParitySentences(WORDS)})
 
 
+@pytest.mark.parametrize("given", [".", "link", "link/../empty", "new/folder"])
+def test_an_empty_folder_is_filled_whatever_it_is_called(given, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    monkeypatch.chdir(tmp_path / "empty" if given == "." else tmp_path)
+
+    export_tagger(*tiny_byte_crf(), given, {"swa": ParitySentences(WORDS)})
+
+    folder = tmp_path / ("new/folder" if given.startswith("new") else "empty")
+    assert is_exported(str(folder)) and (folder / "parity.json").is_file()
+    assert not [path for path in tmp_path.rglob(".*") if path != folder]
+
+
+def test_a_file_is_no_place_for_an_export(tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(ValueError, match="file is a file; expected a new folder"):
+        export_tagger(*tiny_byte_crf(), tmp_path / "file", {"swa": ParitySentences(WORDS)})
+
+
 def test_an_export_wants_sentences_to_compare(tmp_path):
     with pytest.raises(ValueError, match="There is no sentence to compare the export on"):
         export_tagger(*tiny_byte_crf(), tmp_path / "out", {"swa": ParitySentences([])})

@@ -55,6 +55,9 @@ def test_words_cover_all_of_a_text_but_its_white_space(text):
         ("我爱北京。", ["我", "爱", "北", "京", "。"]),
         ("नमस्ते दिल्ली।", ["नमस्ते", "दिल्ली", "।"]),
         ("Ọ̀yọ́ ní", ["Ọ̀yọ́", "ní"]),
+        # Hyphens and apostrophes behind marks, which are letters' own or stand apart.
+        ("बड़े-बड़े Ọ̀yọ́-Ilé", ["बड़े-बड़े", "Ọ̀yọ́-Ilé"]),
+        ("Cafe\u0301-bar n\u0301'ka\u0301", ["Cafe\u0301-bar", "n\u0301'ka\u0301"]),
         ("አዲስ፡አበባ", ["አዲስ", "፡", "አበባ"]),
         ("", []),
     ],
@@ -155,3 +158,22 @@ def test_a_stock_model_is_told_from_a_tagger_of_this_package():
 
     with pytest.raises(ValueError, match="is a BertForTokenClassification; expected a tagger of this package"):
         tag_words(model.to_standard_model(), tokenizer, [["a"]])
+
+
+def test_reading_keeps_to_what_the_pipeline_was_told(tagger):
+    tag = pipeline(TASK, model=tagger.model, tokenizer=tagger.tokenizer, is_split_into_words=True)
+
+    (reading,) = tag.read([["Dar", "es Salaam"]])
+
+    assert reading["words"] == ["Dar", "es Salaam"]
+    assert next(tag.read(["Dar es"], is_split_into_words=False))["words"] == ["Dar", "es"]
+
+
+def test_one_text_is_not_read_letter_by_letter_and_no_batch_is_empty(tagger):
+    with pytest.raises(ValueError, match="'Amina' is one text; expected many"):
+        next(tagger.read("Amina"))
+    for batch_size in (0, -1):
+        with pytest.raises(ValueError, match=f"`batch_size` is {batch_size}; expected 1 or more"):
+            next(tagger.read(["Amina"], batch_size=batch_size))
+        with pytest.raises(ValueError, match=f"`batch_size` is {batch_size}; expected 1 or more"):
+            tag_words(tagger.model, tagger.tokenizer, [["Amina"]], batch_size)

@@ -294,6 +294,26 @@ def test_column_files_are_told_from_texts(name, text, expected, tmp_path):
 
 
 @pytest.mark.slow
+def test_what_cannot_be_read_empties_no_output(trained, tmp_path):
+    folder, *_ = trained
+    output, latin = tmp_path / "output.jsonl", tmp_path / "latin.txt"
+    output.write_text("kept")
+    latin.write_bytes("Amina\nCafé\n".encode("latin1"))
+    options = ["--model", folder, "--output", output]
+
+    with pytest.raises(AssertionError, match=r"`input` .*missing\.txt does not exist; expected a file"):
+        run("predict.py", *options, "--input", tmp_path / "missing.txt")
+    with pytest.raises(AssertionError, match=r"latin\.txt:2: the byte 0xe9 is no UTF-8; expected UTF-8"):
+        run("predict.py", *options, "--input", latin)
+    with pytest.raises(AssertionError, match="`batch_size` is 0; expected 1 or more"):
+        run("predict.py", *options, "--input", latin, "--batch_size", 0)
+    assert output.read_text() == "kept"
+
+    marked = run("predict.py", "--model", folder, "--output_format", "conll", stdin="\ufeffAmina\n")
+    assert marked.startswith("Amina\t")
+
+
+@pytest.mark.slow
 def test_entities_have_no_column_in_conllu(trained):
     folder, *_ = trained
 
