@@ -68,7 +68,7 @@ def main(arguments: DistillArguments, training: PolyglotTrainingArguments) -> di
     words = words_of_texts(texts, segment_words)
     sentences = joined_sentences(corpora.train, words)
     student = load_student(arguments, training, teacher, teacher_tokenizer, texts_as_read(corpora.train, words, texts))
-    settings = distillation_settings(arguments, student, teacher, teacher_tokenizer, next(iter(sentences.values())))
+    settings = distillation_settings(arguments, student, teacher, teacher_tokenizer, sentences)
     is_distilled = arguments.distillation_epochs > 0
     if is_distilled and training.num_train_epochs == 0 and training.compare_selection:
         raise ValueError(

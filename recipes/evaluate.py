@@ -196,10 +196,10 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
         for scheme, column in columns.items():
             task = task_of(scheme)
             counts = task.sentence_counts(gold[scheme], predicted[scheme], scheme, arguments.mode)
+            # Only languages that have tags of the task: a language without spans has some, all of them O.
+            has_tags = {language for language, tags in zip(languages, gold[scheme], strict=True) if tags}
             of_languages = {
-                language: of_language[None]
-                for language in corpora
-                if (of_language := counts[np.array(languages) == language]).any()
+                language: counts[np.array(languages) == language][None] for language in corpora if language in has_tags
             }
             fingerprints = {
                 language: fingerprint(corpora[language][arguments.split], column) for language in of_languages

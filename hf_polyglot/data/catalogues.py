@@ -1,5 +1,6 @@
 """Sentences of a language from gettext catalogues: what programs say in it."""
 
+import html
 import re
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,7 +9,7 @@ from pathlib import Path
 SUFFIXES = (".mo", ".po")
 
 # What a program fills in before anybody reads the text: %d, %1, %.2f, %(name)s, $(ARG1), ${name}, {0:d}, #, <name>.
-_PLACEHOLDER = re.compile(r"%\S|\$[({\w]|\{[^{}]*\}|#|<\w+>|&\w+;")
+_PLACEHOLDER = re.compile(r"%\S|\$[({\[\w]|\{[^{}]*\}|#|<\w+>|&\w+;")
 # Of text that is shown with markup, as <b>...</b>: elements that end.
 _MARKUP = re.compile(r"<(\w+)[^<>]*>(?=.*</\1>)|</\w+>|<(?:br|p|hr|img)\b[^<>]*/?>")
 # The key that chooses an entry of a menu: "(~F)" behind it where letters are of another script, else within or before
@@ -91,5 +92,6 @@ def _translations(file: Path) -> Iterator[str]:
 
 def _as_read(text: str) -> str | None:
     """A text as it is shown, None if a program must fill in something."""
-    text = " ".join(_ACCESS_KEY.sub("", _MARKUP.sub(" ", text)).split())
+    text = html.unescape(_MARKUP.sub(" ", text))  # before the access keys, whose `&` begins `&amp;` too
+    text = " ".join(_ACCESS_KEY.sub("", text).split())
     return None if _PLACEHOLDER.search(text) else text

@@ -147,7 +147,9 @@ def _joined(
             joined[split] = _joined_split(
                 f"{language} ({_shown(source)}, {split})", split, parts, tagged, labels, notes
             )
-    return DatasetDict(joined)
+    if empty := [split for split, dataset in joined.items() if not len(dataset)]:
+        notes.append(f"{language} ({_shown(source)}): {', '.join(empty)} without any tags: as if it were not there.")
+    return DatasetDict({split: dataset for split, dataset in joined.items() if split not in empty})
 
 
 def _is_tagged(task: str, splits: Mapping[str, Dataset], labels: list[str]) -> bool:
@@ -182,6 +184,12 @@ def _joined_split(
                 "files of each task as a language of its own."
             )
     columns = {task: tagged[task][split][task][:] if task in tagged else [[] for _ in tokens] for task in labels}
+    if "upos" in tagged and "feats" in tagged:
+        # `_` is a bundle of features where a sentence was annotated, and nothing where nobody did that.
+        none = labels["feats"].index("_") if "_" in labels["feats"] else None
+        for row, (classes, features_) in enumerate(zip(columns["upos"], columns["feats"], strict=True)):
+            if not classes and set(features_) == {none}:
+                columns["feats"][row] = []
     kept = [row for row in range(len(tokens)) if any(column[row] for column in columns.values())]
     if len(kept) < len(tokens):
         notes.append(f"{place}: {len(tokens) - len(kept):,} sentences without any tags are left out.")

@@ -362,7 +362,8 @@ def union_of_vectors(
 
     distinct = {file.path: file for file in files.values()}
     for file in distinct.values():
-        frequent = {word for _, word in zip(range(num_frequent), file.words(), strict=False)}
+        readable = filter(_is_text, file.words())
+        frequent = {word for _, word in zip(range(num_frequent), readable, strict=False)}
         add(file.read(wanted | frequent))
     listed = set(sums)
     for language, file in files.items():
@@ -383,6 +384,11 @@ def union_of_vectors(
         subword_vectors=subword_vectors,
         report=_coverage(words_of, listed, set(sums)),
     )
+
+
+def _is_text(word: str) -> bool:
+    """Whether all of it could be decoded, so that a text may have it."""
+    return not any("\ud800" <= character <= "\udfff" for character in word)
 
 
 def _kept_subwords(

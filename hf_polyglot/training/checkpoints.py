@@ -142,6 +142,18 @@ def remove_old_checkpoints(folder: str | Path, limit: int | None, best: str | Pa
         shutil.rmtree(checkpoint)
 
 
+def retire_checkpoints(folder: str | Path) -> None:
+    """
+    Take the seals from the checkpoints of an earlier run, so that no stage of a new one goes on from them.
+
+    Args:
+        folder (`str` or `Path`):
+            Of the new run, below which its stages have theirs.
+    """
+    for seal in list(Path(folder).rglob(f"{PREFIX_CHECKPOINT_DIR}-*/{CHECKPOINT_FILES}")):
+        seal.unlink(missing_ok=True)
+
+
 def _newest_first(folder: str | Path) -> list[Path]:
     """Checkpoints in the order in which they were written, those without a seal where their folder was changed."""
     paths = Path(folder).glob(f"{PREFIX_CHECKPOINT_DIR}-*")

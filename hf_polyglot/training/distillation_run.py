@@ -79,7 +79,11 @@ class DistillationArguments:
 
 
 def distillation_settings(
-    arguments: DistillationArguments, student: Student, teacher: Any, teacher_tokenizer: Any, dataset: Dataset
+    arguments: DistillationArguments,
+    student: Student,
+    teacher: Any,
+    teacher_tokenizer: Any,
+    sentences: Mapping[str, Dataset],
 ) -> DistillationSettings:
     """
     What a command line says that is compared, and where, if it does not say that.
@@ -93,8 +97,8 @@ def distillation_settings(
             By whom.
         teacher_tokenizer (`PreTrainedTokenizerFast`):
             Whose pieces the student may share.
-        dataset (`Dataset`):
-            Sentences by which that is found out.
+        sentences (`Mapping[str, Dataset]`):
+            What the teacher is asked about, by language, by which that is found out.
     """
     positions = arguments.positions
     if positions is None:
@@ -103,7 +107,12 @@ def distillation_settings(
             and student.encoder is not None
             and not student.arguments.use_crf
         )
-        same = are_linear and shares_pieces(student.tokenizer, teacher_tokenizer, dataset[:1000]["tokens"])
+        # Rare pieces, where they are left out, stand anywhere.
+        at_most = 1000 if student.arguments.min_piece_count == 1 else None
+        same = are_linear and all(
+            shares_pieces(student.tokenizer, teacher_tokenizer, dataset[:at_most]["tokens"])
+            for dataset in sentences.values()
+        )
         positions = "pieces" if same else "words"
     # A teacher that reads along, because something inside of it is compared, is asked for every batch too.
     is_kept = arguments.keep_teacher_outputs and not (arguments.hidden_weight or arguments.attention_weight)
@@ -142,6 +151,8 @@ def distillation_training(
     first.head_learning_rate = first.unfrozen_layers_per_epoch = None
     first.layer_rate_divisor = 1.0
     first.slanted_triangular = first.gradient_surgery = False
+    if first.sampling == "dynamic":
+        first.sampling = type(training).sampling
     return first
 
 

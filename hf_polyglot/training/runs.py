@@ -17,6 +17,7 @@ from hf_polyglot.results import aggregate_scores, main_metric, mean_scores, peak
 from hf_polyglot.span_metrics import average_scores, scores_with_average
 from hf_polyglot.tasks import task_of
 from hf_polyglot.training.arguments import PolyglotTrainingArguments, asks_to_resume
+from hf_polyglot.training.checkpoints import retire_checkpoints
 from hf_polyglot.training.model_selection import compare_selection, selection_over_seeds
 from hf_polyglot.training.trainer import PolyglotTrainer
 
@@ -166,6 +167,10 @@ def train_over_seeds(
         raise ValueError(
             f"`seed` is {training.seed} and `seeds` is {list(seeds)}; expected the seeds in one place. Use `--seeds`."
         )
+    if not asks_to_resume(training) and training.should_save:
+        # All at once: a run that is stopped in an early stage and resumed must not find an older one's later stages.
+        for seed in seeds:
+            retire_checkpoints(seed_folder(training.output_dir, seed))
     started = time.perf_counter()
     if training.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(training.device)

@@ -200,7 +200,7 @@ def begin_as_teacher(student: PreTrainedModel, teacher: PreTrainedModel, kept_id
     theirs: Any = getattr(teacher, "embeddings", None)
     tables = ("word_embeddings", "position_embeddings", "token_type_embeddings")
     width: Any = teacher.config.hidden_size
-    if not all(hasattr(theirs, name) and getattr(theirs, name).embedding_dim == width for name in tables):
+    if not all(getattr(getattr(theirs, name, None), "embedding_dim", None) == width for name in tables):
         raise ValueError(
             f"The teacher is a {type(teacher).__name__}; expected an encoder with BERT's embeddings, as wide as its "
             "layers. Leave --layers_from_teacher out."

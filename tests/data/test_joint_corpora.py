@@ -162,3 +162,15 @@ def test_a_task_alone_wants_its_tags(folder):
 
     with pytest.raises(ValueError, match="unknown tag '_'"):
         load_corpora({"aa": folder / "aa_one-ud"}, task="upos")
+
+
+def test_a_sentence_that_nobody_annotated_has_no_features_either(folder):
+    train, test = (folder / f"aa_one-ud-{split}.conllu" for split in ("train", "test"))
+    train.write_text(train.read_text() + untagged(untagged(conllu(2), 3), 5))
+    test.write_text(untagged(untagged(test.read_text(), 3), 5))
+
+    joint = load_joint_corpora({"aa": str(folder / "aa_one-ud")}, ["upos", "feats"])
+
+    assert len(joint.corpora["aa"]["train"]) == 3
+    assert list(joint.corpora["aa"]) == ["train", "validation"]
+    assert "test without any tags: as if it were not there" in str(joint.report)

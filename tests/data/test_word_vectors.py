@@ -220,6 +220,16 @@ def test_one_file_can_be_that_of_several_languages(tmp_path):
     assert (table.words, table.vectors.tolist()) == (["a", "b"], [[0, 0], [1, 2], [3, 4]])
 
 
+def test_a_frequent_word_that_is_no_text_is_passed_over(tmp_path):
+    write_bin(tmp_path / "odd.bin", {"the": 9, "QQ": 8, "Amina": 5}, np.ones((53, 6)), min_characters=3,
+              max_characters=4, num_buckets=50)  # fmt: skip
+    (tmp_path / "odd.bin").write_bytes((tmp_path / "odd.bin").read_bytes().replace(b"QQ\0", b"\xe1\x88\0"))
+
+    table = union_of_vectors([], {}, {"eng": open_word_vectors(tmp_path / "odd.bin")}, num_frequent=2)
+
+    assert table.words == ["Amina", "the"]
+
+
 def test_vectors_of_different_sizes_have_no_union(tmp_path):
     files = {
         name: TextVectors(write_vec(tmp_path / f"{name}.vec", ["a"], np.ones((1, size))))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,11 +21,12 @@ from hf_polyglot.training.distillation_run import (
     check_same_distillation,
     distil_first,
     distillation_settings,
+    distillation_training,
     report_kept_shares,
     scheme_of_stock_teacher,
 )
 from hf_polyglot.training.recipe_corpora import CorpusArguments
-from hf_polyglot.training.students import StudentArguments
+from hf_polyglot.training.students import Student, StudentArguments
 from hf_polyglot.training.teacher import StockTagger, load_teacher, teacher_digest, teacher_targets
 from hf_polyglot.training.teacher_outputs import read_outputs, write_outputs
 from tests.fresh_process import run_program
@@ -544,6 +546,44 @@ def test_a_teacher_that_reads_along_says_all_of_its_labels(inside, kept):
     settings = distillation_settings(DistillationArguments(positions="words", **inside), None, None, None, None)
 
     assert settings.num_kept == kept
+
+
+def test_the_first_phase_samples_by_no_labels(tmp_path):
+    training = training_arguments(tmp_path, sampling="dynamic")
+
+    assert distillation_training(training, DistillationArguments()).sampling != "dynamic"
+    assert training.sampling == "dynamic"
+
+
+def test_pieces_are_compared_only_if_those_of_every_language_are_the_same():
+    _, tokenizer = tiny_student()
+    student = Student(StudentArguments(), tokenizer, "encoder")
+    teacher = SimpleNamespace(classifies_pieces=True)
+    sentences = {"swa": Dataset.from_dict({"tokens": [["Amina"]]})}
+    other = {"yor": Dataset.from_dict({"tokens": [["zwölf ∞"]]})}
+
+    def positions(of_student, *given):
+        student.tokenizer = of_student
+        of_all = {language: dataset for sentences in given for language, dataset in sentences.items()}
+        return distillation_settings(DistillationArguments(), student, teacher, tokenizer, of_all).positions
+
+    assert positions(tokenizer, sentences, other) == "pieces"
+    assert positions(Cutting(tokenizer, "zwölf ∞"), sentences) == "pieces"
+    assert positions(Cutting(tokenizer, "zwölf ∞"), sentences, other) == "words"
+
+
+class Cutting:
+    """A tokenizer that cuts one word otherwise."""
+
+    def __init__(self, tokenizer, word):
+        self.tokenizer, self.word = tokenizer, word
+
+    def __call__(self, sentences, **options):
+        changed = [[word.replace(self.word, "other") for word in words] for words in sentences]
+        return self.tokenizer(changed, **options)
+
+    def convert_ids_to_tokens(self, ids):
+        return self.tokenizer.convert_ids_to_tokens(ids)
 
 
 @pytest.mark.parametrize(("task", "scheme"), [("", "IOB2"), ("ner", "IOB2"), ("upos", "upos"), ("upos feats", "IOB2")])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hf_polyglot.training import runs
+from hf_polyglot.training.checkpoints import last_whole_checkpoint, seal_checkpoint
 from hf_polyglot.training.runs import train_over_seeds
 
 from .test_trainer import CORPORA, training_arguments
@@ -92,6 +93,22 @@ def test_each_seed_resumes_from_its_own_folder(tmp_path, monkeypatch, given, exp
     assert outcome.trainer.resumed_from is expected
     assert (outcome.seconds > 1000) is expected
     assert outcome.seconds > 0.5  # what the first phase of a distillation took
+
+
+@pytest.mark.parametrize(("given", "is_taken"), [("true", True), (None, False)])
+def test_a_new_run_leaves_no_checkpoint_of_an_old_one_to_be_resumed_from(tmp_path, monkeypatch, given, is_taken):
+    monkeypatch.setattr(runs, "score_corpora", scores_of_seeds({1: 1.0}, {1: 1.0}))
+    stages = [tmp_path / "seed-1", tmp_path / "seed-1" / "words", tmp_path / "seed-2"]
+    for stage in stages:
+        (stage / "checkpoint-3").mkdir(parents=True)
+        seal_checkpoint(stage / "checkpoint-3", {}, 1.0)
+
+    train_over_seeds(
+        SeedTrainer, training_arguments(tmp_path, resume_from_checkpoint=given), [1], {"validation": CORPORA}
+    )
+
+    # Another seed may be trained by another command.
+    assert [last_whole_checkpoint(stage)[0] is not None for stage in stages] == [is_taken, is_taken, True]
 
 
 def test_an_interruption_ends_the_program_and_says_how_to_go_on(tmp_path):
