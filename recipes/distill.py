@@ -83,7 +83,9 @@ def main(arguments: DistillArguments, training: PolyglotTrainingArguments) -> di
         options = {"processing_class": student.tokenizer, "eval_dataset": corpora.source_validation}
         if digest is not None:
             first = distillation_training(args, arguments)
-            check_same_distillation(first, digest, settings, [task.name for task in corpora.tasks], sentences)
+            check_same_distillation(
+                first, digest, settings, [task.name for task in corpora.tasks], sentences, arguments
+            )
             distillation = DistillationTrainer(
                 model,
                 first,

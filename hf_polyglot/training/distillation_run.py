@@ -25,7 +25,7 @@ from hf_polyglot.training.distillation import DistillationTrainer
 from hf_polyglot.training.distillation_batches import POSITIONS, DistillationSettings
 from hf_polyglot.training.hidden_projections import remove_projections
 from hf_polyglot.training.recipe_corpora import CorpusArguments
-from hf_polyglot.training.students import Student, shares_pieces
+from hf_polyglot.training.students import Student, StudentArguments, shares_pieces
 
 DISTILLED = "distilled"
 
@@ -227,6 +227,7 @@ def check_same_distillation(
     settings: DistillationSettings,
     tasks: Sequence[str],
     sentences: Mapping[str, Dataset],
+    student: StudentArguments,
 ) -> None:
     """
     Note teacher, text and settings beside the checkpoints, or, in a run that is resumed, refuse to go on with others.
@@ -242,14 +243,17 @@ def check_same_distillation(
             Names of those that are taught.
         sentences (`Mapping[str, Dataset]`):
             What the teacher is asked about, by language.
+        student ([`StudentArguments`]):
+            What is taught.
 
     Raises:
-        ValueError: if the teacher or the sentences are others, if something else is to be compared, or for longer.
+        ValueError: if teacher, sentences or student are others, or if something else is to be compared, or for longer.
     """
     note = Path(first.output_dir) / "distillation.json"
     taught = {"teacher": digest[:12], **dataclasses.asdict(settings), "tasks": list(tasks)}
     taught |= {"epochs": first.num_train_epochs, "learning_rate": first.learning_rate, "alpha": first.alpha}
     taught |= {"batch_size": first.per_device_train_batch_size * first.gradient_accumulation_steps}
+    taught |= {field.name: getattr(student, field.name) for field in dataclasses.fields(StudentArguments)}
     taught |= {f"sentences of {language}": fingerprint(dataset)[:12] for language, dataset in sentences.items()}
     if asks_to_resume(first) and note.is_file():
         begun = json.loads(note.read_text(encoding="utf-8"))

@@ -518,25 +518,28 @@ def test_a_new_distillation_leaves_nothing_of_an_old_one_and_a_resumed_one_is_th
     begun = training_arguments(tmp_path, num_train_epochs=2)
     settings = DistillationSettings()
     text = {"swa": Dataset.from_dict({"tokens": [["Amina", "lives"], ["Bako"]]})}
-    check_same_distillation(begun, "digest", settings, ["upos"], text)
+    student = StudentArguments()
+    check_same_distillation(begun, "digest", settings, ["upos"], text, student)
     assert not ended.exists()
 
     ended.write_bytes(b"of this run")
     resumed = training_arguments(tmp_path, num_train_epochs=2, resume_from_checkpoint="true")
-    check_same_distillation(resumed, "digest", settings, ["upos"], text)
+    check_same_distillation(resumed, "digest", settings, ["upos"], text, student)
     assert ended.exists()
+    with pytest.raises(ValueError, match=r"began with student_heads None \(now 2\); expected the same"):
+        check_same_distillation(resumed, "digest", settings, ["upos"], text, StudentArguments(student_heads=2))
     with pytest.raises(ValueError, match=r"began with tasks \['upos'\] \(now \['feats'\]\); expected the same"):
-        check_same_distillation(resumed, "digest", settings, ["feats"], text)
+        check_same_distillation(resumed, "digest", settings, ["feats"], text, student)
     with pytest.raises(ValueError, match=r"began with another teacher, or one of another version"):
-        check_same_distillation(resumed, "other", settings, ["upos"], text)
+        check_same_distillation(resumed, "other", settings, ["upos"], text, student)
     other = {"swa": text["swa"].select([0]), "yor": text["swa"]}
     with pytest.raises(ValueError, match=r"began with other sentences of swa, no sentences of yor; expected the same"):
-        check_same_distillation(resumed, "digest", settings, ["upos"], other)
+        check_same_distillation(resumed, "digest", settings, ["upos"], other, student)
     with pytest.raises(ValueError, match=r"began with further sentences of swa; expected the same"):
-        check_same_distillation(resumed, "digest", settings, ["upos"], {})
+        check_same_distillation(resumed, "digest", settings, ["upos"], {}, student)
     resumed.num_train_epochs = 3
     with pytest.raises(ValueError, match=r"began with epochs 2 \(now 3\); expected the same"):
-        check_same_distillation(resumed, "digest", settings, ["upos"], text)
+        check_same_distillation(resumed, "digest", settings, ["upos"], text, student)
 
 
 @pytest.mark.parametrize(

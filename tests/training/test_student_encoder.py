@@ -7,6 +7,8 @@ import torch
 from transformers import (
     AutoModel,
     BertModel,
+    DebertaV2Config,
+    DebertaV2Model,
     DistilBertConfig,
     DistilBertModel,
     ElectraConfig,
@@ -210,6 +212,12 @@ def test_layers_come_from_teachers_of_the_same_sizes(tmp_path):
         ValueError, match=r"The teacher is a ElectraModel; expected an encoder with BERT's embeddings, as"
     ):
         of_teacher(tmp_path, electra, character_pieces())
+    config = DebertaV2Config(
+        vocab_size=100, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+        position_biased_input=False, type_vocab_size=0,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"The teacher is a DebertaV2Model; expected an encoder with BERT's"):
+        of_teacher(tmp_path, DebertaV2Model(config), character_pieces())
 
 
 def test_a_width_must_have_room_for_the_heads(tmp_path):
