@@ -8,6 +8,7 @@ Needs the folder or Hub id of a model or an adapter of this package, or the fold
 language, which are then used each on its own. Tests on the test split unless --split says otherwise.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -100,9 +101,9 @@ def models_of_run(model: str, languages: list[str]) -> dict[str, str]:
     return {language: below[language] for language in languages}
 
 
-def print_unknown(known: list[str], labels: list[str], scheme: str) -> None:
-    """Say what is in the corpora and not among the model's labels."""
-    types = types_of_labels(known, scheme)
+def print_unknown(known: list[str], labels: list[str], scheme: str, type_map: Mapping[str, str]) -> None:
+    """Say what is in the corpora and not among the model's labels, which are called otherwise too if types are."""
+    types = [type_map.get(of_model, of_model) for of_model in types_of_labels(known, scheme)]
     unknown = sorted(set(types_of_labels(labels, scheme)).difference(types))
     if unknown:
         ignored = "" if scheme in WORD_CLASSES else f" --type_map {unknown[0]}=O ignores one."
@@ -129,7 +130,7 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
     print(report)
     columns = {scheme: column for scheme in schemes if (column := task_of(scheme).label_column) in labels}
     for scheme, column in columns.items():
-        print_unknown(schemes[scheme], labels[column], scheme)
+        print_unknown(schemes[scheme], labels[column], scheme, type_map if scheme == entities else {})
 
     gold: dict[str, list[list[str]]] = {scheme: [] for scheme in columns}
     predicted: dict[str, list[list[str]]] = {scheme: [] for scheme in columns}

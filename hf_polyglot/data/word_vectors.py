@@ -7,6 +7,7 @@ import struct
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -320,6 +321,7 @@ def union_of_vectors(
     *,
     num_frequent: int = 0,
     num_subwords: int = 0,
+    lowercase: bool = False,
 ) -> WordTable:
     """
     One table of the word vectors of several languages.
@@ -340,6 +342,9 @@ def union_of_vectors(
         num_subwords (`int`, *optional*, defaults to 0):
             N-grams of each binary file that are kept, by which words that are in no data are known: those that most
             words of the table have.
+        lowercase (`bool`, *optional*, defaults to `False`):
+            Whether words will be looked up in lower case, as those above then are: other frequent words are passed
+            over.
 
     Raises:
         ValueError: if vectors of two files have different sizes.
@@ -362,8 +367,8 @@ def union_of_vectors(
 
     distinct = {file.path: file for file in files.values()}
     for file in distinct.values():
-        readable = filter(_is_text, file.words())
-        frequent = {word for _, word in zip(range(num_frequent), readable, strict=False)}
+        reachable = (word for word in file.words() if _is_text(word) and not (lowercase and word != word.lower()))
+        frequent = set(islice(reachable, num_frequent))
         add(file.read(wanted | frequent))
     listed = set(sums)
     for language, file in files.items():

@@ -101,6 +101,7 @@ def table_of_words(arguments: WordArguments, corpora: RecipeCorpora, files: Mapp
         {language: opened[path] for language, path in files.items() if language in words_of},
         num_frequent=arguments.num_frequent_words,
         num_subwords=arguments.num_subwords,
+        lowercase=lowercase,
     )
 
 

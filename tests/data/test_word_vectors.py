@@ -230,6 +230,16 @@ def test_a_frequent_word_that_is_no_text_is_passed_over(tmp_path):
     assert table.words == ["Amina", "the"]
 
 
+def test_frequent_words_that_no_lookup_in_lower_case_reaches_are_passed_over(tmp_path):
+    write_vec(tmp_path / "eng.vec", ["Paris", "of", "café"], np.ones((3, 6)))
+
+    table = union_of_vectors(
+        ["the"], {"eng": {"the"}}, {"eng": open_word_vectors(tmp_path / "eng.vec")}, num_frequent=2, lowercase=True
+    )
+
+    assert table.words == ["the", "café", "of"]
+
+
 def test_vectors_of_different_sizes_have_no_union(tmp_path):
     files = {
         name: TextVectors(write_vec(tmp_path / f"{name}.vec", ["a"], np.ones((1, size))))

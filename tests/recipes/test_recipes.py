@@ -233,6 +233,23 @@ def test_a_run_compared_to_itself_differs_nowhere(trained, tmp_path):
 
 
 @pytest.mark.slow
+def test_types_of_the_model_are_renamed_too_and_a_language_without_spans_is_counted(trained, tmp_path):
+    folder, *_ = trained
+    corpus = tmp_path / "none"
+    corpus.mkdir()
+    (corpus / "test.txt").write_text("Habari O\n. O\n")
+    saved = tmp_path / "saved.json"
+
+    output = run(
+        "evaluate.py", "--model", folder, "--corpora", DEMO_FOLDER / "swa", corpus, "--type_map", "LOC=PLACE",
+        "--sentence_counts", saved,
+    )  # fmt: skip
+
+    assert "The model knows no" not in output
+    assert set(read_sentence_counts(saved).counts["test"]) == {"swa", "none"}
+
+
+@pytest.mark.slow
 def test_the_counts_of_a_saved_model_are_compared_as_those_of_its_predictions_are(trained, tmp_path):
     folder, *_ = trained
     source = DEMO_FOLDER / "swa" / "test.txt"
