@@ -11,7 +11,7 @@ Reference:
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -94,6 +94,8 @@ def trim_vocabulary(
             for piece in ids
             if _is_character(bare[piece], prefix) and (keep_ideographs or not _is_ideograph(bare[piece][-1]))
         }
+    if model.get("byte_fallback"):  # by which characters are written that have no piece
+        kept |= {f"<0x{byte:02X}>" for byte in range(256)} & set(ids)
     if num_probable and kind != "Unigram":
         raise ValueError(
             f"`num_probable` is {num_probable} and the tokenizer is of kind {kind}; expected 0, for only the pieces "
@@ -106,7 +108,6 @@ def trim_vocabulary(
     elif kind == "WordPiece":
         kept |= set(_pieces_of_unknown_words(tokenizer, texts, ids, model))
     else:
-        kept.update(_byte_pieces(model, ids))
         _trim_bpe(model, kept, prefix)
     order = sorted(kept, key=ids.__getitem__)
     new_id = {piece: index for index, piece in enumerate(order)}
@@ -166,14 +167,6 @@ def _keep_for_unigram(model: Mapping[str, Any], kept: set[str]) -> None:
     if model["unk_id"] is not None:
         kept.add(model["vocab"][model["unk_id"]][0])
     kept.add(min(model["vocab"], key=lambda piece: piece[1])[0])
-    kept.update(_byte_pieces(model))
-
-
-def _byte_pieces(model: Mapping[str, Any], known: Collection[str] | None = None) -> Iterator[str]:
-    """The pieces by which characters are written that have none, if the model writes them so."""
-    if model.get("byte_fallback"):
-        pieces = (f"<0x{byte:02X}>" for byte in range(256))
-        yield from (piece for piece in pieces if known is None or piece in known)
 
 
 def _pieces_of_unknown_words(

@@ -128,7 +128,8 @@ def load_tokenizer_of(model: Any, name: str) -> Any:
         name (`str`):
             Its folder or Hub id.
     """
-    load = load_piece_tokenizer if getattr(model, "input_form", None) == "pieces" else AutoTokenizer.from_pretrained
+    reads_pieces = getattr(model, "input_form", "pieces") == "pieces"  # one of transformers' own does not say so
+    load = load_piece_tokenizer if reads_pieces else AutoTokenizer.from_pretrained
     return load(name)
 
 

@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForTokenClassification, PreTrainedModel
 
 from hf_polyglot.model_files import checked_model_name
 from hf_polyglot.models.label_scheme import PADDING_LABEL
 from hf_polyglot.models.piece_encoder import max_pieces_of, vectors_at
-from hf_polyglot.models.word_pieces import load_piece_tokenizer
+from hf_polyglot.models.word_pieces import load_tokenizer_of
 from hf_polyglot.models.word_tagger import WordTagger
 from hf_polyglot.training.adapters import refuse_adapter
 
@@ -105,8 +105,7 @@ def load_teacher(name: str, label_scheme: str) -> tuple[Any, Any]:
             f"`teacher` is {name}, which writes spans and has no distribution of labels for a word; expected a "
             "tagger of words, such as a byte-CRF. Take another one."
         )
-    load = load_piece_tokenizer if form in ("pieces", None) else AutoTokenizer.from_pretrained
-    tokenizer: Any = load(name)
+    tokenizer = load_tokenizer_of(model, name)
     return (StockTagger(model, tokenizer, label_scheme).eval() if form is None else model), tokenizer
 
 
