@@ -64,6 +64,8 @@ def pytest_configure(config):
     if config.option.markexpr != "gpu":
         # A GPU must not change what the other tests say. torch reads this when CUDA is first used, which is later.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        # Triton reads this when a kernel is defined, which is where it is first used.
+        os.environ["TRITON_INTERPRET"] = "1"
     torch.set_num_threads(1)
     # A busy machine is slow, not wrong. The examples are the same in every run, so that what passed once passes on
     # another machine too; `pytest --hypothesis-profile new_examples` looks for others.

@@ -11,6 +11,9 @@ References:
     Lample et al. (2016), section 2.2. https://aclanthology.org/N16-1030
 """
 
+import functools
+import os
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,6 +41,25 @@ FORBIDDEN = -10_000.0
 # With more labels, the likelihood is faster by matrix products than by compiled loops.
 MOST_COMPILED_LABELS = 128
 
+# The transition scores lie in the registers of every program of a GPU; more labels than these do not fit.
+MOST_TRITON_LABELS = 64
+
+
+@functools.cache
+def _runs_triton(device: torch.device) -> bool:
+    try:
+        from .crf_triton import why_triton_fails
+    except ImportError:
+        return False
+    reason = why_triton_fails(device)
+    if reason is not None:
+        warnings.warn(
+            f"The CRF's kernels do not work on {device}: {reason}. Matrix products are used, which are slower. "
+            "`LinearChainCRF.implementation = 'matrix'` chooses them without this warning.",
+            stacklevel=2,
+        )
+    return reason is None
+
 
 class LinearChainCRF(nn.Module):
     """
@@ -51,9 +73,11 @@ class LinearChainCRF(nn.Module):
             How to compute; set it on one CRF, or on the class for all. `"reference"`: the recursions of this file, and
             autograd through them. `"matrix"`: messages by matrix products, gradients in closed form. `"compiled"`: the
             same, and decoding, by loops on the CPU that numba compiles, which `pip install hf_polyglot[fast]` brings.
-            `"auto"`: the fastest that device and installation have. Results agree to rounding. Only the reference can
-            be differentiated twice. Sentences whose scores are too extreme for the others fall back to it, and so do
-            marginals that are differentiated.
+            `"triton"`: the same by kernels for a GPU and up to 64 labels, without waiting for it; torch brings Triton
+            along on Linux. `"auto"`: the fastest that device and installation have; kernels for a GPU only where a
+            small batch has shown that they work. Results agree to rounding. Only the reference can be differentiated
+            twice. Sentences whose scores are too extreme for matrix products and compiled loops fall back to it, and
+            so do marginals that are differentiated.
 
     Args:
         num_labels (`int`):
@@ -308,7 +332,14 @@ class LinearChainCRF(nn.Module):
             `LongTensor` of shape `(batch, words)`, -100 on padding.
         """
         self._check(emissions, mask)
-        if self._implementation_for(emissions, most_compiled_labels=self.num_labels) == "compiled":
+        implementation = self._implementation_for(emissions, most_compiled_labels=self.num_labels)
+        if implementation == "triton":
+            from .crf_triton import triton_decode
+
+            emissions = self._detached(emissions)
+            with torch.no_grad():
+                return triton_decode(emissions, mask, self._tables(emissions, language_ids), PADDING_LABEL)
+        if implementation == "compiled":
             emissions = self._detached(emissions)
             return compiled_decode(
                 emissions, mask, self._array_tables(emissions.dtype, mask, language_ids), PADDING_LABEL
@@ -407,8 +438,11 @@ class LinearChainCRF(nn.Module):
         emissions = self._detached(emissions)
         if implementation == "compiled":
             return compiled_messages(emissions, mask, self._array_tables(emissions.dtype, mask, language_ids), labels)
+        make_messages = matrix_messages
+        if implementation == "triton":
+            from .crf_triton import triton_messages as make_messages
         with torch.no_grad():
-            return matrix_messages(emissions, mask, self._tables(emissions, language_ids), labels)
+            return make_messages(emissions, mask, self._tables(emissions, language_ids), labels)
 
     def _closed_form(
         self,
@@ -437,16 +471,26 @@ class LinearChainCRF(nn.Module):
         if self.implementation == "auto":
             if emissions.is_cpu and self.num_labels <= most_compiled_labels and has_numba():
                 return "compiled"
+            if emissions.is_cuda and self.num_labels <= MOST_TRITON_LABELS and _runs_triton(emissions.device):
+                return "triton"
             return "matrix" if emissions.device.type in ("cpu", "cuda") else "reference"
-        if self.implementation not in ("matrix", "compiled"):
+        if self.implementation not in ("matrix", "compiled", "triton"):
             raise ValueError(
-                f"`implementation` is {self.implementation!r}; expected 'auto', 'reference', 'matrix' or 'compiled'."
+                f"`implementation` is {self.implementation!r}; expected 'auto', 'reference', 'matrix', 'compiled' or "
+                "'triton'."
             )
         if self.implementation == "compiled" and not (emissions.is_cpu and has_numba()):
             raise ValueError(
                 f"`implementation` is 'compiled' for emissions on {emissions.device}; expected the CPU, and numba, "
                 "which `pip install hf_polyglot[fast]` brings. 'auto' takes what there is."
             )
+        if self.implementation == "triton":
+            is_interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+            if self.num_labels > MOST_TRITON_LABELS or not (emissions.is_cuda or is_interpreted):
+                raise ValueError(
+                    f"`implementation` is 'triton' for {self.num_labels} labels on {emissions.device}; expected at "
+                    f"most {MOST_TRITON_LABELS} labels and a GPU. 'auto' takes what there is."
+                )
         return self.implementation
 
     def _potentials(

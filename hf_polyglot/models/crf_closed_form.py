@@ -3,7 +3,8 @@
 The gradient of the log-partition by the scores is the probability of what they score: of a label at a word, or of two
 at successive words. Both follow from the forward and backward messages, in float64 and scaled to sum to one at each
 word (Rabiner 1989). There are two makers of messages: loops that numba compiles, for the CPU, and matrix products, for
-any number of labels and for GPUs. Where a sentence's scales are too small for either, its value is NaN.
+any number of labels and any device. Where a sentence's scales are too small for either, its value is NaN. A third, for
+GPUs, is `crf_triton`.
 
 Axes:
     batch      sentences
@@ -132,8 +133,17 @@ class ClosedForm(torch.autograd.Function):
         return *ctx.gradients(weights), None
 
 
-def _of_parameters(of_table):
-    # One row is that of all languages together. Else the last row is the mean of the others.
+def of_parameters(of_table):
+    """
+    Gradient of the parameters from that of the table that was made of them.
+
+    Args:
+        of_table (`Tensor` or `np.ndarray` of shape `(languages, ...)`):
+            One row is that of all languages together. Else the last row is the mean of the others.
+
+    Returns:
+        `Tensor` or `np.ndarray` of shape `(...)`, or `(languages - 1, ...)`.
+    """
     rows = of_table.shape[0]
     return of_table[0] if rows == 1 else of_table[:-1] + of_table[-1:] / (rows - 1)
 
@@ -175,7 +185,7 @@ def compiled_messages(emissions: Tensor, mask: Tensor, tables: ArrayTables, labe
         of_tables = [np.empty_like(table) for table in tables[:3]]
         weighted = of_emissions, *of_tables
         compiled(weighted_gradients)(weights.contiguous().numpy(), *sentences, gradient, counts, *weighted)
-        return tuple(map(torch.from_numpy, (of_emissions, *map(_of_parameters, of_tables))))
+        return tuple(map(torch.from_numpy, (of_emissions, *map(of_parameters, of_tables))))
 
     return Messages(torch.from_numpy(value), torch.from_numpy(gradient), gradients, status == SOUND)
 
@@ -267,7 +277,7 @@ def matrix_messages(emissions: Tensor, mask: Tensor, tables: Tables, labels: Ten
             of_transition.index_put_((ids,), before.mT @ after * moves, accumulate=True)
         if labels is not None:
             of_transition.neg_().index_put_(moved, weights * is_gold[:, 1:], accumulate=True)
-        of_tables = (_of_parameters(table).to(dtype) for table in (of_start, of_transition, of_end))
+        of_tables = (of_parameters(table).to(dtype) for table in (of_start, of_transition, of_end))
         return of_emissions, *of_tables
 
     return Messages(value.to(dtype), gradient_of_value, gradients, bool((is_sound | is_empty).all()))
