@@ -149,13 +149,9 @@ class CRFTagger(WordTagger):
         if crf is None:
             return super()._loss_of_task(scheme, scores, labels, mask, language_ids)
         if self.config.further_labels:  # type: ignore[attr-defined]
-            # Sentences without this task: a CRF has nothing to say of no word.
-            rows = (labels != PADDING_LABEL).any(1).nonzero().squeeze(1)
-            if not len(rows):
-                # Zero, but made of what the loss is made of: without gradients, other processes would wait for them.
-                return sum((used.flatten()[:0].sum() for used in (scores, *crf.parameters())), scores.new_zeros(()))
-            scores, labels, mask = scores[rows], labels[rows], mask[rows]
-            language_ids = None if language_ids is None else language_ids[rows]
+            # Sentences without this task have no words for its CRF. To pick the others, a GPU would have to be asked
+            # how many there are.
+            mask = mask & (labels != PADDING_LABEL).any(1, keepdim=True)
         return -crf.log_likelihood(scores, labels, mask, language_ids).sum()
 
     def crf_of_task(self, scheme: str | None) -> LinearChainCRF | None:

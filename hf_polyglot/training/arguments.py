@@ -155,6 +155,13 @@ class PolyglotTrainingArguments(TrainingArguments):
         default="end", metadata={"help": "Must stay: the best model is pushed, and that is known in the end."}
     )
     greater_is_better: bool | None = field(default=True, metadata={"help": "Whether more of that metric is better."})
+    logging_nan_inf_filter: bool = field(
+        default=False,
+        metadata={
+            "help": "Keep losses that are no numbers out of the logs, at the price of a wait for a GPU at every step. "
+            "Such a loss stops the training in any case."
+        },
+    )
 
     def __post_init__(self):
         if self.hub_strategy != "end":

@@ -1,13 +1,17 @@
 """What every tagger must do, whatever its architecture."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from transformers import get_constant_schedule
 
+from hf_polyglot import LinearChainCRF
 from hf_polyglot.data.collators import collator_for
 from hf_polyglot.inference.tagging import tag_words
 from hf_polyglot.span_metrics import span_scores
 
+from .joint_models import COLUMNS, JOINT_EXAMPLES, JOINT_MODELS
 from .tiny_models import EXAMPLES, LABELS, SENTENCES, TINY_MODELS
 
 
@@ -125,3 +129,30 @@ def test_a_model_without_labels_gives_no_loss(model_and_tokenizer):
 
     assert "labels" not in batch
     assert model(**batch).loss is None
+
+
+@pytest.mark.parametrize("name", [*TINY_MODELS, "joint"])
+def test_a_training_step_looks_at_no_value_on_the_device(name, monkeypatch):
+    # Tensors of the meta device have no values, so whatever waits for one on a GPU fails here.
+    triton = pytest.importorskip("triton", reason="Triton is not installed")
+    assert triton.knobs.runtime.interpret
+    from hf_polyglot.models import crf_triton
+
+    monkeypatch.setattr(crf_triton, "_launch", lambda *arguments, **constants: None)
+    monkeypatch.setattr(LinearChainCRF, "implementation", "triton")
+    # transformers looks whether there is padding in an encoder's batch: the one wait that is not ours.
+    monkeypatch.setattr("transformers.masking_utils._ignore_bidirectional_mask_sdpa", lambda *_: False)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no meta device
+    model, tokenizer = JOINT_MODELS["byte_crf"]() if name == "joint" else TINY_MODELS[name]()
+    columns = COLUMNS if name == "joint" else "ner_tags"
+    examples = [JOINT_EXAMPLES[0], JOINT_EXAMPLES[1] | {"ner_tags": []}] if name == "joint" else EXAMPLES[8:12]
+    batch = {part: values.to("meta") for part, values in collator_for(model, tokenizer, columns)(examples).items()}
+    model.to("meta").train()
+
+    output = model(**batch, num_items_in_batch=torch.tensor(20, device="meta"))
+    output.loss.backward()
+    mask = batch["labels"].flatten(2).ne(-100).any(2) if name == "joint" else batch["labels"] != -100
+    labels = model.eval().decode(output, mask)
+
+    assert output.loss.is_meta and labels.is_meta
+    assert all(weight.grad.is_meta for weight in model.parameters() if weight.requires_grad)
