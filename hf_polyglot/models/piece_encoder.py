@@ -272,8 +272,19 @@ def max_pieces_of(encoder_config: PreTrainedConfig, tokenizer) -> int:
     positions = getattr(encoder_config, "max_position_embeddings", None) or 0
     if positions <= 0:  # XLNet has -1: any number
         positions = 512
+    positions -= unread_positions(getattr(encoder_config, "pad_token_id", None))
+    return min(positions, getattr(tokenizer, "model_max_length", positions))
+
+
+def unread_positions(pad_token_id: int | None) -> int:
+    """
+    Positions that an encoder with this padding may leave out.
+
+    Args:
+        pad_token_id (`int`, *optional*):
+            Of its configuration.
+    """
     # RoBERTa and its kin number positions from the padding id plus 1, which is 1 or 2; the few that others lose by
     # this count do not matter, while one too many fails on the device. Others have paddings with large ids.
-    padding = getattr(encoder_config, "pad_token_id", None) or 0
-    positions -= padding + 1 if padding <= 2 else 0
-    return min(positions, getattr(tokenizer, "model_max_length", positions))
+    padding = pad_token_id or 0
+    return padding + 1 if padding <= 2 else 0

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import BertConfig, ElectraConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from hf_polyglot.data.trimmed_vocabulary import TrimmedVocabulary, trim_vocabulary
-from hf_polyglot.models.piece_encoder import encoder_layers, new_encoder
+from hf_polyglot.models.piece_encoder import encoder_layers, max_pieces_of, new_encoder, unread_positions
 
 MAX_PIECES = 512
 # Rows of random pieces by which a projection is fitted.
@@ -141,7 +141,7 @@ def build_student_encoder(
         "num_hidden_layers": arguments.student_layers,
         "num_attention_heads": heads,
         "intermediate_size": arguments.student_intermediate_size or 4 * width,
-        "max_position_embeddings": MAX_PIECES,
+        "max_position_embeddings": _num_positions(tokenizer, vocabulary.tokenizer.pad_token_id, teacher),
         "type_vocab_size": 1,
         "pad_token_id": vocabulary.tokenizer.pad_token_id,
     }
@@ -163,6 +163,14 @@ def build_student_encoder(
             rows.copy_(principal_components(theirs, rows.shape[1], rows.std()))
     encoder.save_pretrained(folder)
     vocabulary.tokenizer.save_pretrained(folder)
+
+
+def _num_positions(tokenizer: PreTrainedTokenizerFast, pad_token_id: int | None, teacher: Any) -> int:
+    # The usual number, or more if that would not do for as many pieces as the teacher reads.
+    if teacher is None:
+        return MAX_PIECES
+    their_pieces = max_pieces_of(teacher_encoder(teacher).config, tokenizer)
+    return max(MAX_PIECES, min(MAX_PIECES, their_pieces) + unread_positions(pad_token_id))
 
 
 def teacher_encoder(teacher: Any) -> PreTrainedModel:

@@ -18,6 +18,7 @@ from transformers import (
 )
 
 from hf_polyglot import EncoderCRFForTokenClassification, SlicerForTokenClassification
+from hf_polyglot.models.piece_encoder import max_pieces_of
 from hf_polyglot.models.word_pieces import load_piece_tokenizer
 from hf_polyglot.training.recipe_encoders import TINY, EncoderChoice, chosen_encoder
 from hf_polyglot.training.student_encoder import (
@@ -170,6 +171,21 @@ def test_a_student_with_all_layers_of_its_teacher_is_its_teacher(kind, tmp_path)
         with torch.no_grad():
             vectors, expected = student(given).last_hidden_state, teacher(read).last_hidden_state
         torch.testing.assert_close(vectors, expected)
+
+
+@pytest.mark.parametrize(("kind", "positions"), [(BertModel, 512), (XLMRobertaModel, 514)])
+def test_a_student_reads_as_many_pieces_as_its_teacher(kind, positions, tmp_path):
+    # Attentions can be matched then. XLM-R's padding has the id 1, and here that of the student too.
+    padding = positions - 513 if kind is XLMRobertaModel else 0
+    tokenizer = character_pieces()
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(padding)
+    sizes = {"max_position_embeddings": positions, "pad_token_id": padding}
+    teacher = kind(kind.config_class(**encoder_config(**sizes).to_diff_dict()), add_pooling_layer=False)
+
+    student, own = of_teacher(tmp_path, teacher, tokenizer, trim_vocabulary=False, layers_from_teacher=False)
+
+    assert student.config.pad_token_id == padding
+    assert max_pieces_of(student.config, own) == max_pieces_of(teacher.config, tokenizer) == 511 + padding
 
 
 def test_narrow_embeddings_come_near_those_of_the_teacher(tmp_path):
