@@ -12,7 +12,9 @@ first.
 """
 
 import tempfile
+import warnings
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +46,7 @@ def int8_model(model: "onnx.ModelProto") -> "onnx.ModelProto":
 
     small = onnx.ModelProto()
     small.CopyFrom(model)
+    _write_as_plain_products(small)
     num_embeddings = _quantise_embeddings(small)
     large = _large_weights(small)
     chosen = [
@@ -57,6 +60,7 @@ def int8_model(model: "onnx.ModelProto") -> "onnx.ModelProto":
             f"No matrix of this model has {FEWEST_WEIGHTS:,} weights; expected one that is worth quantising. Export "
             "it without `int8`."
         )
+    _report_floats(small, chosen, large)
     if not chosen:
         return small
     _even_out_rows(small, set(chosen))
@@ -74,6 +78,55 @@ def int8_model(model: "onnx.ModelProto") -> "onnx.ModelProto":
             weight_type=QuantType.QInt8,
         )
         return onnx.load(path)
+
+
+def _write_as_plain_products(model: "onnx.ModelProto") -> None:
+    """Write matrix products with a bias (GPT-2) or a transposed matrix (ALBERT) as onnxruntime quantises them."""
+    from onnx import numpy_helper
+    from onnxruntime.quantization.onnx_model import ONNXModel
+
+    ONNXModel(model).replace_gemm_with_matmul()
+    graph = model.graph
+    readers = _readers(model)
+    matrices = {weight.name: weight for weight in graph.initializer if len(weight.dims) == 2}
+    transposed = [
+        node
+        for node in graph.node
+        if node.op_type == "Transpose"
+        and node.input[0] in matrices
+        and all(reader.op_type == "MatMul" and reader.input[1] == node.output[0] for reader in readers[node.output[0]])
+    ]
+    for node in transposed:
+        name = node.input[0]
+        turned = np.ascontiguousarray(numpy_helper.to_array(matrices[name]).T)
+        graph.initializer.append(numpy_helper.from_array(turned, node.output[0]))
+        graph.node.remove(node)
+        readers[name].remove(node)
+        if not readers[name]:
+            graph.initializer.remove(matrices[name])
+
+
+def _report_floats(model: "onnx.ModelProto", chosen: Sequence[str], large: set[str]) -> None:
+    """Warn if more than a tenth of the weights stay as they are."""
+    read = {name for node in model.graph.node if node.name in set(chosen) for name in node.input}
+    sizes = {weight.name: int(np.prod(weight.dims)) for weight in model.graph.initializer}
+    left = {name: sizes[name] for name in large - read}
+    if sum(left.values()) > 0.1 * sum(sizes.values()):
+        longest = sorted(left, key=lambda name: (-left[name], name))[:3]
+        warnings.warn(
+            f"{sum(left.values()):,} of {sum(sizes.values()):,} weights stay 32-bit floats, among them "
+            f"{', '.join(longest)}: what reads them is neither a matrix product, nor an LSTM, nor an embedding.",
+            stacklevel=3,
+        )
+
+
+def _readers(model: "onnx.ModelProto") -> defaultdict[str, list]:
+    """The nodes that read each tensor."""
+    readers: defaultdict[str, list] = defaultdict(list)
+    for node in model.graph.node:
+        for name in node.input:
+            readers[name].append(node)
+    return readers
 
 
 def _large_weights(model: "onnx.ModelProto") -> set[str]:
@@ -123,10 +176,7 @@ def _quantise_embeddings(model: "onnx.ModelProto") -> int:
     from onnx import helper, numpy_helper
 
     graph = model.graph
-    readers = defaultdict(list)
-    for node in graph.node:
-        for name in node.input:
-            readers[name].append(node)
+    readers = _readers(model)
     large = _large_weights(model)
     embeddings = [
         weight

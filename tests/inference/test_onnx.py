@@ -301,6 +301,36 @@ def test_a_row_with_large_values_does_not_round_the_others_away():
     assert not np.allclose(found[2], expected[2], rtol=1e-5)
 
 
+def test_products_with_a_bias_and_transposed_matrices_are_quantised_too():
+    generator = np.random.default_rng(0)
+    weights = [generator.normal(size=(128, 128)).astype(np.float32) / 12 for _ in range(3)]
+    bias = generator.normal(size=128).astype(np.float32)
+    graph = OnnxGraph()
+    given = graph.input("x", FLOAT, ["rows", 128])
+    with_bias = graph.op("Gemm", graph.op("Gemm", given, weights[0], bias), weights[1], bias, transB=1)
+    turned = graph.op("Transpose", weights[2], perm=[1, 0])  # shared by two layers, as ALBERT's are
+    graph.output("y", graph.op("MatMul", graph.op("MatMul", with_bias, turned), turned), FLOAT, ["rows", 128])
+    rows = generator.normal(size=(6, 128)).astype(np.float32)
+
+    small = int8_model(graph.model())
+
+    assert small.ByteSize() < 0.4 * graph.model().ByteSize()
+    assert [node.op_type for node in small.graph.node].count("MatMulInteger") == 4
+    (found,) = onnxruntime.InferenceSession(small.SerializeToString()).run(None, {"x": rows})
+    expected = ((rows @ weights[0] + bias) @ weights[1].T + bias) @ weights[2].T @ weights[2].T
+    assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_weights_that_no_integers_can_stand_for_are_reported():
+    weight = np.random.default_rng(0).normal(size=(128, 128)).astype(np.float32)
+    graph = OnnxGraph()
+    product = graph.op("MatMul", graph.input("x", FLOAT, [128, 128]), weight)
+    graph.output("y", graph.op("Mul", product, graph.constant(weight, "scores")), FLOAT, [128, 128])
+
+    with pytest.warns(UserWarning, match="16,384 of 32,768 weights stay 32-bit floats, among them .*scores"):
+        int8_model(graph.model())
+
+
 def test_rows_are_taken_before_what_computes_each_by_itself():
     generator = np.random.default_rng(0)
     graph = OnnxGraph()
