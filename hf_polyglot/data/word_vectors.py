@@ -343,8 +343,8 @@ def union_of_vectors(
             N-grams of each binary file that are kept, by which words that are in no data are known: those that most
             words of the table have.
         lowercase (`bool`, *optional*, defaults to `False`):
-            Whether words will be looked up in lower case, as those above then are: other frequent words are passed
-            over.
+            Whether words will be looked up in lower case, as those above then are. A word that a file lists with
+            capitals only has the vector of the most frequent of these; other frequent words are passed over.
 
     Raises:
         ValueError: if vectors of two files have different sizes.
@@ -369,7 +369,15 @@ def union_of_vectors(
     for file in distinct.values():
         reachable = (word for word in file.words() if _is_text(word) and not (lowercase and word != word.lower()))
         frequent = set(islice(reachable, num_frequent))
-        add(file.read(wanted | frequent))
+        found = file.read(wanted | frequent)
+        add(found)
+        if lowercase:
+            capitalised: dict[str, str] = {}
+            for word in file.words():
+                if (lower := word.lower()) in wanted and lower not in found:
+                    capitalised.setdefault(lower, word)
+            others = file.read(set(capitalised.values()))
+            add({lower: others[word] for lower, word in capitalised.items()})
     listed = set(sums)
     for language, file in files.items():
         unlisted = sorted(set(words_of.get(language, ())) - listed)

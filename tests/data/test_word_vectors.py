@@ -240,6 +240,19 @@ def test_frequent_words_that_no_lookup_in_lower_case_reaches_are_passed_over(tmp
     assert table.words == ["the", "café", "of"]
 
 
+def test_in_lower_case_a_word_has_the_vector_of_its_most_frequent_capitals(tmp_path):
+    listed = ["of", "Paris", "PARIS", "The", "the"]
+    write_vec(tmp_path / "eng.vec", listed, np.repeat(np.arange(5.0)[:, None], 6, 1))
+    files = {"eng": open_word_vectors(tmp_path / "eng.vec")}
+
+    table = union_of_vectors([], {"eng": {"paris", "the", "kano"}}, files, lowercase=True)
+
+    assert table.words == ["paris", "the"]
+    assert table.vectors[1:, 0].tolist() == [1, 4]
+    assert "of 3 distinct words, 2 have a vector" in table.report
+    assert union_of_vectors([], {"eng": {"paris", "the"}}, files).words == ["the"]
+
+
 def test_vectors_of_different_sizes_have_no_union(tmp_path):
     files = {
         name: TextVectors(write_vec(tmp_path / f"{name}.vec", ["a"], np.ones((1, size))))
