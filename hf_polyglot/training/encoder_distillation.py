@@ -274,6 +274,10 @@ class EncoderDistillationTrainer(Trainer):
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         load_projections(self.model, resume_from_checkpoint)
 
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        load_projections(self.model, self.state.best_model_checkpoint)
+
 
 def max_row_pieces(
     student: PreTrainedModel, student_tokenizer, teacher: PreTrainedModel, teacher_tokenizer, most: int

@@ -123,6 +123,18 @@ def test_a_resumed_run_goes_on_with_the_map(tmp_path):
         assert torch.equal(resumed.model.state_dict()[name], weights), name
 
 
+def test_the_best_checkpoint_comes_back_with_its_map(tmp_path):
+    # The loss falls, so that the checkpoint with the highest one is the first.
+    steps = {"max_steps": 12, "eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 4, "save_steps": 4}
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss", "greater_is_better": True}
+    trainer = trainer_of(encoder(1, hidden_size=16), encoder(0), tmp_path, learning_rate=3e-3, **steps, **best)
+
+    trainer.train()
+
+    assert trainer.state.best_model_checkpoint.endswith("checkpoint-4")
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(trainer.state.best_metric, rel=1e-5)
+
+
 def test_pieces_are_those_of_the_teacher(tmp_path):
     arguments = StudentEncoderArguments(student_layers=1, student_hidden_size=16, keep_characters=False)
     build_student_encoder(tmp_path, arguments, character_pieces(), WORDS[:2])
