@@ -20,6 +20,9 @@ from transformers.modeling_outputs import BaseModelOutput
 from .length_groups import groups_of_like_length
 from .word_pieces import encode_pieces
 
+# Pieces that are read at once where no gradients are kept: 64 windows of 512.
+MOST_PIECES = 2**15
+
 
 class PieceEncoderPreTrainedModel(PreTrainedModel):
     """A model around `encoder`, which is any model that `AutoModel` loads; its configuration has `encoder_config`."""
@@ -192,7 +195,8 @@ def encode_by_length(
 
     On a CPU, windows of like length are read together, each group cut to its longest: one long sentence would
     otherwise make all of its batch as long as itself. A GPU would have to wait for the lengths, and reads the padding
-    in that time.
+    in that time. Without gradients, no more than `MOST_PIECES` are read at once, so that a text of any length fits
+    into memory.
 
     Args:
         encoder (`PreTrainedModel`):
@@ -209,18 +213,26 @@ def encode_by_length(
         if asked for, `hidden_states`; zero on padding.
     """
     is_divisible = not kwargs.get("output_attentions") and not any(torch.is_tensor(value) for value in kwargs.values())
-    if input_ids is None or attention_mask is None or not input_ids.is_cpu or not is_divisible:
+    fits = torch.is_grad_enabled() or input_ids is None or input_ids.numel() <= MOST_PIECES
+    if input_ids is None or attention_mask is None or not is_divisible or (fits and not input_ids.is_cpu):
         return encoder(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
-    lengths = attention_mask.sum(1)
-    order = lengths.argsort(descending=True)
-    # Shorter by a fifth, or by half for a few windows: smaller groups lose more in matrix products than they save.
-    groups = groups_of_like_length(lengths[order].tolist(), min_rows=8, ratio=0.8, ratio_of_few=0.5)
+    windows, width = input_ids.shape
+    if input_ids.is_cpu:
+        lengths = attention_mask.sum(1)
+        order = lengths.argsort(descending=True)
+        # Shorter by a fifth, or by half for a few windows: smaller groups lose more in matrix products than they save.
+        groups = groups_of_like_length(lengths[order].tolist(), min_rows=8, ratio=0.8, ratio_of_few=0.5)
+    else:
+        order, groups = torch.arange(windows, device=input_ids.device), [(0, windows)]
+    if not fits:
+        most = max(1, MOST_PIECES // width)
+        groups = [(row, min(row + most, end)) for start, end in groups for row in range(start, end, most)]
     if len(groups) == 1:
         return encoder(input_ids=input_ids, attention_mask=attention_mask, **kwargs)
 
     outputs = []
     for start, end in groups:
-        rows, longest = order[start:end], int(lengths[order[start]])
+        rows, longest = order[start:end], int(lengths[order[start]]) if input_ids.is_cpu else width
         outputs.append(
             encoder(input_ids=input_ids[rows, :longest], attention_mask=attention_mask[rows, :longest], **kwargs)
         )

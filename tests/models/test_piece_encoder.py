@@ -60,3 +60,27 @@ def test_attentions_are_those_of_the_whole_batch(encoder_and_batch):
     outputs = encode_by_length(encoder, input_ids, mask, output_attentions=True)
 
     assert outputs.attentions[0].shape == (6, 2, 40, 40)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_no_more_pieces_than_the_memory_is_meant_for_are_read_at_once(device, encoder_and_batch, monkeypatch):
+    encoder, input_ids, mask = (part.to(device) for part in encoder_and_batch)
+    monkeypatch.setattr("transformers.masking_utils._ignore_bidirectional_mask_sdpa", lambda *_: False)
+    with torch.no_grad():
+        expected = encoder(input_ids=input_ids, attention_mask=mask)[0]
+    monkeypatch.setattr("hf_polyglot.models.piece_encoder.MOST_PIECES", 80)
+    read = []
+    monkeypatch.setattr(encoder.embeddings, "forward", _noting(encoder.embeddings.forward, read))
+
+    with torch.no_grad():
+        found = encode_by_length(encoder, input_ids, mask)[0]
+    in_parts, read[:] = list(read), []
+    encode_by_length(encoder, input_ids, mask)
+
+    assert max(rows * pieces for rows, pieces in in_parts) <= 80
+    assert found.shape == expected.shape
+    if device == "cpu":
+        torch.testing.assert_close(found * mask[:, :, None], expected * mask[:, :, None], rtol=0, atol=1e-5)
+        assert sorted(read) == [(1, 1), (1, 40), (2, 4), (2, 19)]
+    else:
+        assert in_parts == [(2, 40)] * 3 and read == [(6, 40)]  # gradients need all of them anyway
