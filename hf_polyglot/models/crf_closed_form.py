@@ -31,7 +31,6 @@ from .crf_kernels import (
     best_paths,
     blocks_of,
     compiled,
-    forward_backward,
     weighted_gradients,
 )
 
@@ -167,6 +166,9 @@ def compiled_messages(emissions: Tensor, mask: Tensor, tables: ArrayTables, labe
     Raises:
         ValueError: if a word's gold label or a sentence's language does not exist.
     """
+    # numba's import takes half a second, and is not always there.
+    from .crf_forward_backward import forward_backward
+
     batch, _, num_labels = emissions.shape
     sentences = _arrays(mask, tables)
     scores = emissions.contiguous().numpy()
