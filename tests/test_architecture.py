@@ -52,6 +52,10 @@ PICKLE_MODULES = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"
 BANNED_NAMES = {"utils.py", "helpers.py", "common.py", "misc.py"}
 
 
+# Kernels of the CRF: their decorators are of packages that take time to import, and are not always there.
+MADE_OF_EXTRAS = {".crf_triton": "triton", ".crf_forward_backward": "numba"}
+
+
 class Import(NamedTuple):
     """One imported module (`.crf`, `hf_polyglot.models.crf`), what is taken from it, and where that stands."""
 
@@ -225,10 +229,18 @@ def test_no_text_in_models_looks_like_an_import_of_a_sibling(path):
 
 @pytest.mark.parametrize("path", PACKAGE_FILES + RECIPE_FILES, ids=identify)
 def test_our_own_modules_are_imported_at_the_top(path):
-    # An import inside a function hides a cycle.
-    hidden = [found for found in imports_of(path) if found.in_function]
+    # An import inside a function hides a cycle. Modules that are made of an extra are imported where they are used.
+    hidden = [found for found in imports_of(path) if found.in_function and found.module not in MADE_OF_EXTRAS]
 
     assert not [found for found in hidden if found.module.startswith((".", "hf_polyglot"))]
+
+
+@pytest.mark.parametrize(("module", "extra"), MADE_OF_EXTRAS.items())
+def test_modules_that_are_made_of_an_extra_try_to_import_it(module, extra):
+    path = PACKAGE / "models" / f"{module[1:]}.py"
+
+    assert extra in {found.root for found in imports_of(path) if found.in_try and not found.in_function}
+    assert not [found for found in imports_of(path) if found.in_function]
 
 
 def test_no_file_is_named_for_being_useful():
