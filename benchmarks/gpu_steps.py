@@ -60,7 +60,7 @@ class Contestant(NamedTuple):
     module: torch.nn.Module
     loss: Callable[[int], torch.Tensor]
     words: list[int]
-    input_seconds: float
+    input_seconds: float | None = None
 
 
 def contestants(rows: list[dict[str, Any]], tags: list[str], arguments) -> dict[str, Contestant]:
@@ -89,7 +89,7 @@ def contestants(rows: list[dict[str, Any]], tags: list[str], arguments) -> dict[
     found = {"byte_crf": collated(byte_crf, spelling, drawn, words)}
     packed = PackedByteCRF(byte_crf.config).to(device)
     batches = [on_device(collator_for(byte_crf, spelling)(batch)) for batch in drawn]
-    found["packed"] = Contestant(packed, lambda index: packed.loss(batches[index]), words, 0.0)
+    found["packed"] = Contestant(packed, lambda index: packed.loss(batches[index]), words)
     if importlib.util.find_spec("flair") is not None:
         # Its character LSTM has one layer, so the sizes are equal with one layer only.
         found["byte_crf, one layer"] = collated(tagger("one_layer", tags), spelling, drawn, words)
@@ -105,7 +105,7 @@ def contestants(rows: list[dict[str, Any]], tags: list[str], arguments) -> dict[
             loss, count = peer.forward_loss(own)
             return loss / count
 
-        found["flair"] = Contestant(peer.to(device), flair_loss, words, 0.0)
+        found["flair"] = Contestant(peer.to(device), flair_loss, words)
 
     charner = CharNERForTokenClassification(CharNERConfig(**CHARNER_SIZES["paper"], **labels))
     found["charner"] = collated(charner, spelling, drawn, words)
@@ -144,7 +144,7 @@ def contestants(rows: list[dict[str, Any]], tags: list[str], arguments) -> dict[
     }.items():
         model.to(device)
         found[name] = Contestant(
-            model, lambda _, model=model: model(**pieces).loss, [batch_size * PIECES] * arguments.batches, 0.0
+            model, lambda _, model=model: model(**pieces).loss, [batch_size * PIECES] * arguments.batches
         )
     return found
 
@@ -173,17 +173,16 @@ def measure(contestant: Contestant, arguments, is_bfloat16: bool) -> dict[str, f
         step(index)
     wait()
     seconds = perf_counter() - started
-    figures = {
-        "words_per_second": sum(contestant.words[index] for _, index in order) / seconds,
-        "input_percent": 100 * contestant.input_seconds * len(order) / seconds,
-    }
+    figures = {"words_per_second": sum(contestant.words[index] for _, index in order) / seconds}
+    if contestant.input_seconds is not None:
+        figures["input_percent"] = 100 * contestant.input_seconds * len(order) / seconds
     if on_gpu:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             torch.cuda.set_sync_debug_mode("warn")
             step(0)
             torch.cuda.set_sync_debug_mode("default")
-        figures["waits"] = sum("synchroniz" in str(warning.message) for warning in caught)
+        figures["waits"] = sum("called a synchronizing" in str(warning.message) for warning in caught)
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
             for _, index in order:
                 step(index)
@@ -220,9 +219,10 @@ def main() -> None:
         for precision in ("float32", "bfloat16"):
             row = figures[name][precision] = measure(contestant, arguments, precision == "bfloat16")
             kernels = f"{row['kernels_percent']:.0f} %" if "kernels_percent" in row else "–"
+            given = f"{row['input_percent']:.1f} %" if "input_percent" in row else "–"
             print(
                 f"| {name} | {precision} | {row['words_per_second']:,.0f} | {kernels} | {row.get('waits', '–')} | "
-                f"{row['input_percent']:.1f} % |",
+                f"{given} |",
                 flush=True,
             )
         contestant.module.to("cpu")

@@ -13,13 +13,13 @@ References:
 
 import functools
 import os
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import initialization as init
+from transformers.utils import logging
 
 from .crf_closed_form import (
     ArrayTables,
@@ -30,8 +30,10 @@ from .crf_closed_form import (
     compiled_messages,
     matrix_messages,
 )
-from .crf_kernels import has_numba
+from .crf_kernels import has_numba, has_triton
 from .label_scheme import PADDING_LABEL
+
+logger = logging.get_logger(__name__)
 
 # Added to the score of a transition that the label scheme forbids. Finite, so that a gold path which breaks the scheme
 # gives a huge loss instead of an infinite one with NaN gradients, and large enough that a forbidden path has
@@ -43,22 +45,6 @@ MOST_COMPILED_LABELS = 128
 
 # The transition scores lie in the registers of every program of a GPU; more labels than these do not fit.
 MOST_TRITON_LABELS = 64
-
-
-@functools.cache
-def _runs_triton(device: torch.device) -> bool:
-    try:
-        from .crf_triton import why_triton_fails
-    except ImportError:
-        return False
-    reason = why_triton_fails(device)
-    if reason is not None:
-        warnings.warn(
-            f"The CRF's kernels do not work on {device}: {reason}. Matrix products are used, which are slower. "
-            "`LinearChainCRF.implementation = 'matrix'` chooses them without this warning.",
-            stacklevel=2,
-        )
-    return reason is None
 
 
 class LinearChainCRF(nn.Module):
@@ -471,8 +457,8 @@ class LinearChainCRF(nn.Module):
         if self.implementation == "auto":
             if emissions.is_cpu and self.num_labels <= most_compiled_labels and has_numba():
                 return "compiled"
-            if emissions.is_cuda and self.num_labels <= MOST_TRITON_LABELS and _runs_triton(emissions.device):
-                return "triton"
+            if emissions.is_cuda and self.num_labels <= MOST_TRITON_LABELS and has_triton():
+                return "triton" if _runs_triton(emissions.device, self.num_labels) else "matrix"
             return "matrix" if emissions.device.type in ("cpu", "cuda") else "reference"
         if self.implementation not in ("matrix", "compiled", "triton"):
             raise ValueError(
@@ -575,3 +561,54 @@ class LinearChainCRF(nn.Module):
             )
         if labels is not None and labels.shape != mask.shape:
             raise ValueError(f"`labels` has shape {tuple(labels.shape)}; expected {tuple(mask.shape)}, as the mask.")
+
+
+@functools.cache
+def _runs_triton(device: torch.device, num_labels: int) -> bool:
+    """
+    Whether the kernels for a GPU give what the reference gives; compiles them for so many labels, in seconds.
+
+    Raises:
+        torch.OutOfMemoryError: if there is no room to find out.
+    """
+    try:
+        reason = _why_triton_fails(device, num_labels)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever a compiler or a driver raises
+        reason = f"{type(error).__name__}: {error}"
+    if reason is not None:
+        logger.warning(
+            f"The CRF's kernels do not work on {device}: {reason}. Matrix products are used, which are slower. "
+            "`LinearChainCRF.implementation = 'matrix'` chooses them without this message."
+        )
+    return reason is None
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def _why_triton_fails(device: torch.device, num_labels: int) -> str | None:
+    # A small batch, computed by the kernels and by the reference. No global setting is to play a part.
+    generator = torch.Generator("cpu").manual_seed(0)
+
+    def random(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu").to(device)
+
+    crf = LinearChainCRF(num_labels, num_languages=2).to(device, torch.float32)
+    with torch.no_grad():
+        for scores in crf.parameters():
+            scores.copy_(random(*scores.shape))
+    lengths = torch.tensor([[7], [3], [1], [0]], device=device)
+    mask = torch.arange(7, device=device) < lengths
+    labels = torch.arange(28, device=device).view(4, 7) % num_labels
+    ids, weights = torch.tensor([1, 0, -1, 0], device=device), random(4)
+    emissions = random(4, 7, num_labels).requires_grad_()
+    results: list[list[Tensor]] = []
+    for implementation in ("triton", "reference"):
+        crf.implementation = implementation
+        value = crf.log_likelihood(emissions, labels, mask, ids)
+        gradients = torch.autograd.grad((value * weights).sum(), [emissions, *crf.parameters()])
+        results.append([value.detach(), *gradients, crf.decode(emissions, mask, ids)])
+    wrong = torch.stack([(found - exact).abs().max().double() for found, exact in zip(*results, strict=True)]).max()
+    # A difference that is no number is wrong too.
+    return None if wrong < 1e-3 else f"their results differ from those of the reference by {wrong.item():.1e}"

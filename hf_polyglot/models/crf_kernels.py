@@ -42,6 +42,16 @@ def has_numba() -> bool:
 
 
 @functools.cache
+def has_triton() -> bool:
+    """Whether Triton can be imported."""
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+@functools.cache
 def compiled(kernel: Callable) -> Callable:
     """
     The kernel as machine code, made at its first call.

@@ -15,13 +15,12 @@ Reference:
     Lafferty, McCallum and Pereira (2001), section 3.
 """
 
-import functools
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .crf_closed_form import Messages, Tables, matrix_messages, of_parameters
+from .crf_closed_form import Messages, Tables, of_parameters
 
 try:
     # Not simply imported: transformers asks for whatever the code of a model's folder imports outside of `try`.
@@ -44,7 +43,7 @@ def _log_sum_exp(scores, axis: tl.constexpr):
     return greatest + tl.log(tl.sum(exponentials, axis)), greatest, exponentials
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["words"])
 def _forward(
     emissions,
     start,
@@ -113,7 +112,7 @@ def _forward(
     tl.store(value + sentence, tl.where(length > 0, result, 0.0))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["words"])
 def _backward(
     emissions,
     transition,
@@ -176,7 +175,7 @@ def _backward(
     tl.store(counts + sentence * num_labels * num_labels + pairs, count, mask=is_pair)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["words"])
 def _best_scores(
     emissions,
     start,
@@ -208,16 +207,18 @@ def _best_scores(
     emissions += sentence * words * num_labels + label
     origins += sentence * words * num_labels + label
     best = tl.load(start + language * num_labels + label, mask=is_label, other=nothing)
-    best += tl.load(emissions, mask=is_label, other=nothing)
+    best += tl.load(emissions, mask=is_label, other=0.0)
     for word in range(1, length):
         best, origin = tl.max(best[:, None] + move, 0, return_indices=True)
-        best += tl.load(emissions + word * num_labels, mask=is_label, other=nothing)
-        tl.store(origins + word * num_labels, origin, mask=is_label)
-    best += tl.load(end + language * num_labels + label, mask=is_label, other=nothing)
-    tl.store(last_labels + sentence, tl.argmax(best, 0))
+        # Of scores that are no numbers, the place of the greatest may be any, and is an address later.
+        tl.store(origins + word * num_labels, tl.minimum(origin, num_labels - 1), mask=is_label)
+        best += tl.load(emissions + word * num_labels, mask=is_label, other=0.0)
+        best = tl.where(is_label, best, nothing)
+    best += tl.load(end + language * num_labels + label, mask=is_label, other=0.0)
+    tl.store(last_labels + sentence, tl.minimum(tl.argmax(best, 0), num_labels - 1))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["words"])
 def _best_paths(origins, last_labels, lengths, paths, words, num_labels, block: tl.constexpr):
     """The best path of one sentence, `(batch, words)`, from what `_best_scores` made. Padding is left alone."""
     # A kernel of its own: what one program wrote, other threads of it can be sure to read only after it has ended.
@@ -247,7 +248,7 @@ def _launch(kernel: Any, emissions: Tensor, *arguments: Any, **constants: bool) 
                 block=block,
                 # A thread holds at most 8 pairs of labels, or its registers would not do.
                 num_warps=max(1, block * block // 256),
-                # Nothing is multiplied and then added, and newer versions warn unless they are told.
+                # The same roundings everywhere; and Triton 3.9 warns unless it is told.
                 enable_fp_fusion=False,
             )
 
@@ -266,7 +267,7 @@ def triton_messages(emissions: Tensor, mask: Tensor, tables: Tables, labels: Ten
     """
     Messages by kernels of Triton, whose programs hold all transition scores. They are sound for any scores.
 
-    A gold label or a language that does not exist fails on the device, as an index out of range does in torch.
+    A gold label or a language that does not exist is an index out of range to torch, which fails on the device.
 
     Args:
         emissions (`Tensor` of shape `(batch, words, labels)`):
@@ -286,7 +287,8 @@ def triton_messages(emissions: Tensor, mask: Tensor, tables: Tables, labels: Ten
     if labels is not None:
         known = torch.arange(num_labels, device=mask.device).expand(batch, -1)
         gold = known.gather(1, labels.masked_fill(~mask, 0))  # checked, as the languages are
-    log_partition, value = emissions.new_empty(2, batch, dtype=torch.double)
+    log_partition = emissions.new_empty(batch, dtype=torch.double)
+    value = torch.empty_like(log_partition)
     messages = torch.empty_like(emissions, dtype=torch.double)
     gradient = torch.zeros_like(emissions, dtype=torch.double)
     counts = emissions.new_empty(batch, num_labels, num_labels, dtype=torch.double)
@@ -320,7 +322,7 @@ def triton_messages(emissions: Tensor, mask: Tensor, tables: Tables, labels: Ten
         has_labels=has_labels,
     )
     gradient_of_value = gradient.to(emissions.dtype)
-    is_last = mask & ~torch.nn.functional.pad(mask[:, 1:], (0, 1))  # (batch, words)
+    last = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, num_labels)
 
     def gradients(weights: Tensor) -> tuple[Tensor, ...]:
         of_emissions = gradient_of_value * weights[:, None, None]
@@ -330,7 +332,7 @@ def triton_messages(emissions: Tensor, mask: Tensor, tables: Tables, labels: Ten
         of_tables = (
             of_rows @ gradient[:, 0],
             (of_rows @ counts.flatten(1)).view(transition.shape),
-            of_rows @ (gradient * is_last[:, :, None]).sum(1),
+            of_rows @ gradient.gather(1, last).squeeze(1),
         )
         return of_emissions, *(of_parameters(table).to(emissions.dtype) for table in of_tables)
 
@@ -355,44 +357,8 @@ def triton_decode(emissions: Tensor, mask: Tensor, tables: Tables, padding: int)
     ids, lengths = _rows(mask, tables)
     origins = torch.empty(emissions.shape, dtype=torch.int32, device=emissions.device)
     last_labels = torch.empty(len(mask), dtype=torch.int32, device=emissions.device)
-    paths = torch.full_like(mask, padding, dtype=torch.long)
+    paths = torch.full(mask.shape, padding, device=mask.device)
     scores = (table.contiguous() for table in tables[:3])
     _launch(_best_scores, emissions, *scores, ids, lengths, origins, last_labels)
     _launch(_best_paths, origins, last_labels, lengths, paths)
     return paths
-
-
-@functools.cache
-def why_triton_fails(device: torch.device) -> str | None:
-    """
-    What keeps the kernels from being used on a device; `None` if a small batch gives the results of matrix products.
-
-    Compiles the kernels for 9 labels, which takes seconds, and waits for the device; once in a process.
-
-    Args:
-        device (`torch.device`):
-            The device of a batch.
-    """
-    generator = torch.Generator().manual_seed(0)
-
-    def scores(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator).to(device)
-
-    mask = (torch.arange(7) < torch.tensor([[7], [3], [1], [0]])).to(device)
-    labels = torch.randint(9, mask.shape, generator=generator).to(device)
-    ids = torch.tensor([1, 0, 1, 2], device=device)
-    batch = scores(*mask.shape, 9), mask, Tables(scores(3, 9), scores(3, 9, 9), scores(3, 9), ids)
-    weights = scores(len(mask))
-    try:
-        found, expected = (messages(*batch, labels) for messages in (triton_messages, matrix_messages))
-        pairs = [
-            (found.value, expected.value),
-            *zip(found.gradients(weights), expected.gradients(weights), strict=True),
-        ]
-        wrong = max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
-        paths = triton_decode(*batch, padding=0)
-    except Exception as error:  # whatever a compiler or a driver raises
-        return f"{type(error).__name__}: {error}"
-    if not (wrong < 1e-4 and 0 <= int(paths.min()) <= int(paths.max()) < 9):
-        return f"their results differ from those of matrix products by {wrong:.1e}"
-    return None

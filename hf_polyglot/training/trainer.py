@@ -666,6 +666,8 @@ class PolyglotTrainer(Trainer):
         Returns:
             `dict[str, float]`: `{prefix}_{language}_f1` (or `_accuracy`) and so on, in percent.
         """
+        # A model that has learned from it has nothing to decode.
+        self._check_losses()
         metrics = super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
         datasets = self.eval_dataset if eval_dataset is None else eval_dataset
         if isinstance(datasets, Mapping):

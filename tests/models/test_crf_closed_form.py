@@ -1,5 +1,6 @@
 """The fast implementations of the CRF against its reference."""
 
+import importlib
 import subprocess
 import sys
 
@@ -43,7 +44,7 @@ def random_batch(lengths, num_labels, scale=1.0):
 def outcomes(crf, emissions, labels, mask, language_ids=None):
     """Everything that a CRF computes, gradients of randomly weighted sentences included."""
     emissions = emissions.detach().clone().requires_grad_()
-    weights = torch.linspace(-1, 2, len(mask), dtype=emissions.dtype)
+    weights = torch.linspace(-1, 2, len(mask), dtype=emissions.dtype, device=emissions.device)
     results = {}
     for name, compute in {
         "likelihood": lambda: crf.log_likelihood(emissions, labels, mask, language_ids),
@@ -357,3 +358,11 @@ def test_kernels_are_compiled_where_no_code_can_be_kept(monkeypatch):
 
     assert kernel is crf_kernels.best_paths
     assert asked == [True, False]
+
+
+def test_the_module_of_the_compiled_loops_says_what_it_lacks(monkeypatch):
+    monkeypatch.delitem(sys.modules, "hf_polyglot.models.crf_forward_backward", raising=False)
+    monkeypatch.setitem(sys.modules, "numba", None)
+
+    with pytest.raises(ImportError, match=r"numba cannot be imported. `pip install hf_polyglot\[fast\]` brings it"):
+        importlib.import_module("hf_polyglot.models.crf_forward_backward")

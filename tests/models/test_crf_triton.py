@@ -4,6 +4,7 @@ The CRF's kernels for GPUs against its reference, run by Triton's interpreter, a
 The interpreter takes milliseconds for a word, so that its batches are small.
 """
 
+import importlib
 import importlib.util
 import os
 import subprocess
@@ -86,8 +87,18 @@ def test_float32_results_are_rounded_once(device, num_labels, lengths):
         assert (found[name] - result).abs().max() <= 1e-6 * result.abs().max(), name
 
 
+def _without_reference(closed_form, monkeypatch):
+    def of_kernels(self, *arguments):
+        with monkeypatch.context() as patch:
+            patch.setattr(LinearChainCRF, "_reference_log_partition", None)
+            return closed_form(self, *arguments)
+
+    return of_kernels
+
+
 @pytest.mark.parametrize("device", DEVICES)
-def test_extreme_scores_need_no_reference(device, monkeypatch):
+def test_extreme_scores_are_computed_by_the_kernels(device, monkeypatch):
+    monkeypatch.setattr(LinearChainCRF, "_closed_form", _without_reference(LinearChainCRF._closed_form, monkeypatch))
     # Each word's emissions allow one label, and the transitions forbid to go from one word's to the next one's.
     crf = random_crf(3, legal=([True] * 3, [[True, False, True]] * 3, [True, False, True]))
     emissions, labels, mask = random_batch([6, 3, 0], 3)
@@ -140,7 +151,7 @@ def test_layout_and_dtype_of_the_emissions_do_not_matter(device):
 
     strided = tuple(part.transpose(0, 1).contiguous().transpose(0, 1) for part in (emissions.float(), labels, mask))
     assert_same(outcomes(crf, *strided, ids), expected, rtol=0, atol=0)
-    assert torch.equal(crf.decode(strided[0], mask, ids), crf.decode(emissions, mask, ids))
+    assert torch.equal(crf.decode(strided[0], strided[2], ids), crf.decode(emissions, mask, ids))
     with torch.autocast(device, dtype=torch.bfloat16):
         half = emissions.clone().requires_grad_()
         likelihood = crf.log_likelihood(half, labels, mask, ids)
@@ -218,6 +229,8 @@ def test_every_implementation_for_a_gpu_agrees_with_the_reference(implementation
 
 
 @pytest.mark.gpu
+# What torch says of the mode itself, once.
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature:UserWarning")
 def test_a_gpu_is_not_waited_for():
     torch.manual_seed(10)
     crf = random_crf(9, 2).cuda()
@@ -233,30 +246,69 @@ def test_a_gpu_is_not_waited_for():
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_kernels_that_give_wrong_results_are_not_used(monkeypatch):
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("score", [float("nan"), float("inf")])
+@pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
+def test_scores_that_are_no_numbers_spoil_no_other_sentence(device, score, monkeypatch):
+    if device == "cpu":
+        # As on a GPU, the greatest of numbers that cannot be compared is any of them, those that fill a block up too.
+        from triton.runtime.interpreter import ReduceOps
+
+        monkeypatch.setattr(ReduceOps, "apply_impl", ReduceOps.generic_reduce)
+    torch.manual_seed(11)
+    crf = crf_like(random_crf(5), "triton", torch.float32).to(device)
+    emissions, labels, mask = (part.to(device) for part in random_batch([4, 3], 5))
+    expected = crf.decode(emissions, mask), crf.log_likelihood(emissions, labels, mask)
+    emissions[0, 1] = score
+
+    paths, values = crf.decode(emissions, mask), crf.log_likelihood(emissions, labels, mask)
+
+    assert torch.equal(paths[1], expected[0][1])
+    assert torch.equal(values[1], expected[1][1]) and values[0].isnan()
+    assert 0 <= paths[0].min() <= paths[0].max() < 5
+
+
+@pytest.mark.parametrize("num_labels", [9, 17])
+def test_kernels_that_give_wrong_results_are_not_used(num_labels, monkeypatch):
+    device = torch.device("cpu")
+    runs = crf_module._runs_triton.__wrapped__
     from hf_polyglot.models import crf_triton
 
-    device = torch.device("cpu")
-    assert crf_triton.why_triton_fails.__wrapped__(device) is None
-    assert crf_module._runs_triton.__wrapped__(device)
-    right = crf_triton.triton_messages
+    with torch.inference_mode():
+        assert runs(device, num_labels)
+    messages, decode = crf_triton.triton_messages, crf_triton.triton_decode
 
-    def wrong(*batch):
-        messages = right(*batch)
-        return messages._replace(value=messages.value + 1)
+    def off_by_one(*batch):
+        found = messages(*batch)
+        return found._replace(value=found.value + 1)
+
+    def without_gradients(*batch):
+        found = messages(*batch)
+        return found._replace(gradients=lambda weights: tuple(part * torch.nan for part in found.gradients(weights)))
 
     def broken(*batch):
         raise RuntimeError("no compiler was found")
 
-    crf_triton.why_triton_fails.cache_clear()
-    for messages, reason in (
-        (wrong, r"differ from those of matrix products by 1\.0"),
-        (broken, "no compiler was found"),
+    for name, function, reason in (
+        ("triton_messages", off_by_one, "differ from those of the reference by 1.0e+00"),
+        ("triton_messages", without_gradients, "differ from those of the reference by nan"),
+        ("triton_messages", broken, "RuntimeError: no compiler was found"),
+        ("triton_decode", lambda *batch: torch.zeros_like(decode(*batch)), "differ from those of the reference by"),
     ):
-        monkeypatch.setattr(crf_triton, "triton_messages", messages)
-        with pytest.warns(UserWarning, match=f"kernels do not work on cpu: .*{reason}.*'matrix'` chooses"):
-            assert not crf_module._runs_triton.__wrapped__(device)
-        crf_triton.why_triton_fails.cache_clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(crf_triton, name, function)
+            said = []
+            patch.setattr(crf_module.logger, "warning", said.append)
+            assert not runs(device, num_labels)
+        assert reason in said[0] and "Matrix products are used" in said[0]
+
+
+def test_the_module_of_the_kernels_says_what_it_lacks(monkeypatch):
+    monkeypatch.delitem(sys.modules, "hf_polyglot.models.crf_triton", raising=False)
+    monkeypatch.setitem(sys.modules, "triton", None)
+
+    with pytest.raises(ImportError, match=r"Triton cannot be imported\. torch for NVIDIA"):
+        importlib.import_module("hf_polyglot.models.crf_triton")
 
 
 def test_too_many_labels_and_devices_without_kernels_are_refused(monkeypatch):
@@ -275,27 +327,29 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from hf_polyglot.models import crf_triton
 
+capability, block = map(int, sys.argv[1:])
 POINTERS = dict(languages="*i64", lengths="*i64", labels="*i64", paths="*i64", origins="*i32", last_labels="*i32")
 POINTERS |= dict.fromkeys(["log_partition", "value", "messages", "gradient", "counts"], "*fp64")
 POINTERS |= dict.fromkeys(["emissions", "start", "transition", "end"], "*fp32")
 for kernel in (crf_triton._forward, crf_triton._backward, crf_triton._best_scores, crf_triton._best_paths):
-    constants = {name: value for name, value in {"has_labels": True, "block": 16}.items() if name in kernel.arg_names}
+    given = {"has_labels": block != 16, "block": block}
+    constants = {name: value for name, value in given.items() if name in kernel.arg_names}
     signature = {name: "constexpr" if name in constants else POINTERS.get(name, "i32") for name in kernel.arg_names}
     source = ASTSource(kernel, signature=signature, constexprs=constants)
-    options = {"num_warps": 1, "enable_fp_fusion": False}
-    compiled = triton.compile(source, target=GPUTarget("cuda", int(sys.argv[1]), 32), options=options)
+    options = {"num_warps": max(1, block * block // 256), "enable_fp_fusion": False}
+    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
     assert len(compiled.asm["cubin"]) > 1000
     print(kernel.__name__)
 """
 
 
-@pytest.mark.parametrize("capability", [80, 90])
-def test_the_kernels_can_be_compiled_for_gpus_that_are_not_here(capability, tmp_path):
+@pytest.mark.parametrize(("capability", "block"), [(80, 16), (90, 64), (90, 1)])
+def test_the_kernels_can_be_compiled_for_gpus_that_are_not_here(capability, block, tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment["TRITON_CACHE_DIR"] = str(tmp_path)
 
     run = subprocess.run(
-        [sys.executable, "-c", COMPILE, str(capability)], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", COMPILE, str(capability), str(block)], env=environment, capture_output=True, text=True
     )
 
     assert run.returncode == 0, run.stderr

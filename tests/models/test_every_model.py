@@ -133,7 +133,7 @@ def test_a_model_without_labels_gives_no_loss(model_and_tokenizer):
 
 @pytest.mark.parametrize("name", [*TINY_MODELS, "joint"])
 def test_a_training_step_looks_at_no_value_on_the_device(name, monkeypatch):
-    # Tensors of the meta device have no values, so whatever waits for one on a GPU fails here.
+    # Tensors of the meta device have no values, so what looks at one fails here, where it would wait for a GPU.
     triton = pytest.importorskip("triton", reason="Triton is not installed")
     assert triton.knobs.runtime.interpret
     from hf_polyglot.models import crf_triton

@@ -309,7 +309,7 @@ def test_only_so_many_checkpoints_are_kept_and_the_best_among_them(tmp_path):
     assert trainer.state.best_model_checkpoint.endswith("checkpoint-5")
 
 
-@pytest.mark.parametrize("steps_between_checks", [1, 4])
+@pytest.mark.parametrize("steps_between_checks", [1, 4, 100])
 def test_a_loss_that_is_no_number_stops_training_with_its_batch(steps_between_checks, tmp_path, monkeypatch):
     trainer = trainer_of(tiny_byte_crf, tmp_path, num_train_epochs=2)
     seen = []
@@ -331,6 +331,7 @@ def test_a_loss_that_is_no_number_stops_training_with_its_batch(steps_between_ch
 
     saved = load_file(tmp_path / "failed_batch-0.safetensors")
     assert all(torch.equal(saved[name], value) for name, value in seen[6].items())
+    assert {entry["epoch"] for entry in trainer.state.log_history if "eval_average_f1" in entry} <= {1.0}
     found, _ = last_whole_checkpoint(tmp_path)
     assert found.name == "checkpoint-5"
     assert all(value.isfinite().all() for value in load_file(found / "model.safetensors").values())
