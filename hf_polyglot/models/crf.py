@@ -524,13 +524,17 @@ class LinearChainCRF(nn.Module):
     def _array_tables(self, dtype: torch.dtype, mask: Tensor, language_ids: Tensor | None) -> ArrayTables:
         """What `_tables` gives, for compiled loops: some ten tensor operations less."""
 
+        def as_array(scores: Tensor) -> np.ndarray:
+            # `to` takes as long as all else here, even where there is nothing to do.
+            return (scores if scores.dtype == dtype else scores.to(dtype)).numpy()
+
         def constrained(scores: Tensor, penalty: Tensor) -> np.ndarray:
-            array = scores.detach().to(dtype).numpy()
+            array = as_array(scores.detach())
             if self.num_languages is None:
                 array = array[None]
             else:
                 array = np.concatenate([array, array.mean(0, keepdims=True)])
-            return array + penalty.to(dtype).numpy()
+            return array + as_array(penalty)
 
         ids = None
         if self.num_languages is not None:

@@ -12,6 +12,7 @@ Reference:
 """
 
 import math
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,22 @@ intrinsic: Any = extending.intrinsic
 
 # Sentences of one vector: two registers of AVX-512, four of AVX2, eight of NEON.
 TILE = 16
-FLOAT, INTEGER = ir.DoubleType(), ir.IntType(64)
+FLOAT, SINGLE, INTEGER = ir.DoubleType(), ir.FloatType(), ir.IntType(64)
 FLOATS, INTEGERS = ir.VectorType(FLOAT, TILE), ir.VectorType(INTEGER, TILE)
+
+# Numbers of a cache line. A tile that lies across two of them takes twice as long to load.
+LINE = 8
+
+# Sentences, and labels, whose scores change places at once, between the order of a batch and that of lanes.
+GROUP = 8
+
+# How two vectors at a distance become two others, so that rows become columns: numbers change places within the four
+# of a register of SSE or NEON first, which is cheap everywhere.
+SHUFFLES = (
+    (1, (0, 8, 1, 9, 4, 12, 5, 13), (2, 10, 3, 11, 6, 14, 7, 15)),
+    (2, (0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15)),
+    (4, (0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15)),
+)
 
 # Added to a number and taken off again, this leaves the nearest whole one, whose bits are the lowest of the sum.
 ROUNDING = 1.5 * 2**52
@@ -60,18 +75,23 @@ class _Emitter:
         """One number."""
         return self.builder.load(self.builder.gep(array, [place]))
 
-    def load(self, array, place):
-        """The tile that begins at a place."""
-        tile = self.builder.load(self._tile(array, place))
-        tile.align = 8
-        return tile
+    def load(self, array, place, kind=FLOATS):
+        """The tile, or another kind of vector, that begins at a place."""
+        vector = self.builder.load(self._vector(array, place, kind))
+        vector.align = self._alignment(kind)
+        return vector
 
-    def store(self, tile, array, place):
-        """Write a tile to a place."""
-        self.builder.store(tile, self._tile(array, place)).align = 8
+    def store(self, vector, array, place):
+        """Write a vector to a place."""
+        self.builder.store(vector, self._vector(array, place, vector.type)).align = self._alignment(vector.type)
 
-    def _tile(self, array, place):
-        return self.builder.bitcast(self.builder.gep(array, [place]), FLOATS.as_pointer())
+    def _vector(self, array, place, kind):
+        return self.builder.bitcast(self.builder.gep(array, [place]), kind.as_pointer())
+
+    @staticmethod
+    def _alignment(kind):
+        # Arrays begin anywhere, so only their numbers are aligned.
+        return 4 if kind.element == SINGLE else 8
 
     def everywhere(self, number):
         """The tile of one number."""
@@ -99,6 +119,46 @@ class _Emitter:
     def loop(self, count):
         """A loop over the labels."""
         return cgutils.for_range(self.builder, count)
+
+    @contextmanager
+    def groups(self, count):
+        """A loop over the labels, `GROUP` at a time, which gives the first of them."""
+        size = ir.Constant(INTEGER, GROUP)
+        with cgutils.for_range(self.builder, self.builder.sdiv(count, size)) as loop:
+            yield self.builder.mul(loop.index, size)
+
+    @contextmanager
+    def rest(self, count):
+        """A loop over the labels that `groups` leaves."""
+        done = self.builder.and_(count, ir.Constant(INTEGER, -GROUP))
+        with cgutils.for_range(self.builder, self.builder.sub(count, done)) as loop:
+            yield self.builder.add(done, loop.index)
+
+    def starts(self, begin, lane, word, num_labels):
+        """Where the scores of one word of each sentence of a group start."""
+        offset = self.builder.mul(word, num_labels)
+        places = self.load(begin, lane, ir.VectorType(INTEGER, GROUP))
+        firsts = (self.builder.extract_element(places, ir.Constant(INTEGER, own)) for own in range(GROUP))
+        return [self.builder.add(first, offset) for first in firsts]
+
+    def vector_of(self, numbers):
+        """The vector of a list of numbers."""
+        vector = ir.Constant(ir.VectorType(numbers[0].type, len(numbers)), ir.Undefined)
+        for place, number in enumerate(numbers):
+            vector = self.builder.insert_element(vector, number, ir.Constant(INTEGER, place))
+        return vector
+
+    def transposed(self, rows):
+        """The columns of `GROUP` vectors of as many numbers."""
+        vectors, other = list(rows), ir.VectorType(ir.IntType(32), GROUP)
+        for distance, low, high in SHUFFLES:
+            for place in range(GROUP):
+                if not place & distance:
+                    pair = vectors[place], vectors[place + distance]
+                    vectors[place], vectors[place + distance] = (
+                        self.builder.shuffle_vector(*pair, ir.Constant(other, mask)) for mask in (low, high)
+                    )
+        return [vectors[place] for place in (0, 2, 1, 3, 4, 6, 5, 7)]
 
     def exponential(self, tile):
         """
@@ -139,37 +199,56 @@ def _code(emit, *given):
 
 
 @intrinsic
-def spread(typing_context, scores, first, factors, place, width, num_labels):
-    """Write the scores of one word of one sentence into its lane."""
+def spread(typing_context, scores, begin, lengths, lane, word, factors, place, width, num_labels):
+    """Write the scores of one word of a group of sentences into their lanes, and zeros where a sentence has ended."""
     is_single = scores.dtype != factors.dtype
 
-    def emit(emitter, scores, first, factors, place, width, num_labels):
-        builder = emitter.builder
-        with emitter.loop(num_labels) as loop:
-            score = emitter.number(scores, builder.add(first, loop.index))
-            score = builder.fpext(score, FLOAT) if is_single else score
-            # LLVM would put stores that are not atomic into vectors, and scatter them, which is slower.
-            builder.store_atomic(
-                score, builder.gep(factors, [emitter.place(place, loop.index, width)]), "monotonic", 8
-            )
+    def emit(emitter, scores, begin, lengths, lane, word, factors, place, width, num_labels):
+        builder, nothing = emitter.builder, ir.Constant(ir.VectorType(FLOAT, GROUP), [0.0] * GROUP)
+        starts = emitter.starts(begin, lane, word, num_labels)
+        length = emitter.load(lengths, lane, ir.VectorType(INTEGER, GROUP))
+        has_word = builder.icmp_signed(">", length, emitter.vector_of([word] * GROUP))
 
-    return _code(emit, scores, first, factors, place, width, num_labels)
+        def write(label, numbers):
+            numbers = builder.fpext(numbers, nothing.type) if is_single else numbers
+            emitter.store(builder.select(has_word, numbers, nothing), factors, emitter.place(place, label, width))
+
+        with emitter.groups(num_labels) as label:
+            kind = ir.VectorType(SINGLE if is_single else FLOAT, GROUP)
+            rows = [emitter.load(scores, builder.add(start, label), kind) for start in starts]
+            for own, numbers in enumerate(emitter.transposed(rows)):
+                write(builder.add(label, ir.Constant(INTEGER, own)), numbers)
+        with emitter.rest(num_labels) as label:
+            write(label, emitter.vector_of([emitter.number(scores, builder.add(start, label)) for start in starts]))
+
+    return _code(emit, scores, begin, lengths, lane, word, factors, place, width, num_labels)
 
 
 @intrinsic
-def collect(typing_context, lanes, lane, width, gradient, first, num_labels):
-    """Write the lane of one sentence where the numbers of one of its words belong."""
+def collect(typing_context, lanes, lane, width, gradient, begin, word, num_labels):
+    """Write the lanes of a group of sentences where the numbers of one of their words belong."""
     is_single = gradient.dtype != lanes.dtype
 
-    def emit(emitter, lanes, lane, width, gradient, first, num_labels):
+    def emit(emitter, lanes, lane, width, gradient, begin, word, num_labels):
         builder = emitter.builder
-        with emitter.loop(num_labels) as loop:
-            number = emitter.number(lanes, emitter.place(lane, loop.index, width))
-            number = builder.fptrunc(number, ir.FloatType()) if is_single else number
-            target = builder.gep(gradient, [builder.add(first, loop.index)])
-            builder.store_atomic(number, target, "monotonic", 4 if is_single else 8)
+        # The last lane first: those that only fill the group up write where its first lane does, before it does.
+        starts = emitter.starts(begin, lane, word, num_labels)[::-1]
 
-    return _code(emit, lanes, lane, width, gradient, first, num_labels)
+        def read(label):
+            numbers = emitter.load(lanes, emitter.place(lane, label, width), ir.VectorType(FLOAT, GROUP))
+            return builder.fptrunc(numbers, ir.VectorType(SINGLE, GROUP)) if is_single else numbers
+
+        with emitter.groups(num_labels) as label:
+            columns = [read(builder.add(label, ir.Constant(INTEGER, own))) for own in range(GROUP)]
+            for start, numbers in zip(starts, reversed(emitter.transposed(columns)), strict=True):
+                emitter.store(numbers, gradient, builder.add(start, label))
+        with emitter.rest(num_labels) as label:
+            numbers = read(label)
+            for own, start in zip(reversed(range(GROUP)), starts, strict=True):
+                number = builder.extract_element(numbers, ir.Constant(INTEGER, own))
+                builder.store(number, builder.gep(gradient, [builder.add(start, label)]))
+
+    return _code(emit, lanes, lane, width, gradient, begin, word, num_labels)
 
 
 @intrinsic
@@ -275,6 +354,14 @@ def step_backward(typing_context, forward, before, backward, onward, count, tile
     return _code(emit, forward, before, backward, onward, count, tile, moves, width, num_labels)
 
 
+@extending.register_jitable
+def aligned(size):
+    """An array of so many numbers that begins at a cache line."""
+    space = np.empty(size + LINE - 1)
+    first = -(space.ctypes.data // 8) % LINE
+    return space[first : first + size]
+
+
 def forward_backward(
     emissions, labels, lengths, order, starts, languages, start, transition, end, value, gradient, counts
 ):
@@ -334,8 +421,13 @@ def forward_backward(
         width = (lanes + TILE - 1) // TILE * TILE
         word_size = num_labels * width
         length = np.zeros(width, np.int64)
-        for lane in range(lanes):
-            length[lane] = lengths[rows[lane]]
+        begin = np.empty(width, np.int64)  # of each sentence's scores
+        for lane in range(width):
+            if lane < lanes:
+                length[lane] = lengths[rows[lane]]
+                begin[lane] = rows[lane] * words * num_labels
+            else:  # of no words, and of the first lane of its group, see `collect`
+                begin[lane] = begin[lane - lane % GROUP] if lane % GROUP > 0 else 0
         longest = length.max()
         language = languages[rows[0]]
         if language != known:
@@ -365,25 +457,22 @@ def forward_backward(
                 if length[lane] > 0:
                     total[lane] -= end[language, before]
 
-        factors = np.empty(longest * word_size)
-        greatest = np.empty(width)
-        sums = np.empty(width)
+        factors = aligned(longest * word_size)
+        greatest = aligned(width)
+        sums = aligned(width)
         for word in range(longest):
-            for lane in range(width):
-                if word < length[lane]:
-                    own = (rows[lane] * words + word) * num_labels
-                    spread(all_scores, own, factors, word * word_size + lane, width, num_labels)
-                else:  # any finite number
-                    for j in range(num_labels):
-                        factors[word * word_size + j * width + lane] = 0.0
+            for lane in range(0, width, GROUP):
+                spread(all_scores, begin, length, lane, word, factors, word * word_size + lane, width, num_labels)
             for tile in range(0, width, TILE):
                 exponentiate(factors, word * word_size + tile, width, num_labels, greatest, sums, tile)
             for lane in range(width):
                 total[lane] += greatest[lane] if np.isfinite(sums[lane]) else np.nan
 
-        forward = np.empty(longest * word_size)
-        inverse = np.zeros(longest * width)  # of the scales; zero on padding, so that both messages are zero there
-        scale = np.zeros(width)
+        forward = aligned(longest * word_size)
+        inverse = aligned(longest * width)
+        inverse[:] = 0.0  # of the scales; zero on padding, so that both messages are zero there
+        scale = aligned(width)
+        scale[:] = 0.0
         product = np.ones(width)
         for word in range(longest):
             if word == 0:
@@ -417,11 +506,14 @@ def forward_backward(
                         total[lane] += np.log(product[lane])
                         product[lane] = 1.0
 
-        count = np.zeros(num_labels * word_size)
-        backward = np.zeros(word_size)
-        onward = np.empty(word_size)
-        posterior = np.empty(word_size)
-        all_backward = np.zeros(width)  # the sum of all messages: one beyond any finite number is seen here
+        count = aligned(num_labels * word_size)
+        count[:] = 0.0
+        backward = aligned(word_size)
+        backward[:] = 0.0
+        onward = aligned(word_size)
+        posterior = aligned(word_size)
+        all_backward = aligned(width)
+        all_backward[:] = 0.0  # the sum of all messages: one beyond any finite number is seen here
         for word in range(longest - 1, -1, -1):
             for lane in range(lanes):
                 if word == length[lane] - 1:
@@ -449,9 +541,8 @@ def forward_backward(
                     width,
                     num_labels,
                 )
-            for lane in range(lanes):
-                own = (rows[lane] * words + word) * num_labels
-                collect(posterior, lane, width, all_gradients, own, num_labels)
+            for lane in range(0, lanes, GROUP):
+                collect(posterior, lane, width, all_gradients, begin, word, num_labels)
             if word > 0:
                 for tile in range(0, width, TILE):
                     step_backward(

@@ -71,9 +71,9 @@ def assert_same(found, expected, rtol, atol):
 @pytest.mark.parametrize("implementation", FAST)
 @given(
     seed=st.integers(0, 2**16),
-    num_labels=st.integers(1, 6),
+    num_labels=st.integers(1, 6) | st.sampled_from([8, 9, 11, 17]),
     num_languages=st.sampled_from([None, 1, 3]),
-    lengths=st.lists(st.integers(0, 12), min_size=1, max_size=6),
+    lengths=st.lists(st.integers(0, 12), min_size=1, max_size=6) | st.lists(st.integers(0, 4), min_size=7, max_size=9),
     scale=st.sampled_from([1.0, 30.0, 1e4]),
     is_constrained=st.booleans(),
 )
@@ -95,6 +95,19 @@ def test_the_fast_ways_agree_with_the_reference(
     assert_same(double, exact, rtol=1e-10, atol=1e-10)
     # Scores of 1e4 are themselves only known to 1e-3 in float32, and those of forbidden labels are that large.
     assert_same(single, exact, rtol=1e-5, atol=1e-5 if scale < 1e4 and not is_constrained else 2e-2)
+
+
+@pytest.mark.parametrize("num_labels", [3, 8, 17])
+@pytest.mark.parametrize("implementation", FAST)
+def test_what_stands_on_padding_plays_no_part(implementation, num_labels):
+    torch.manual_seed(0)
+    crf = crf_like(random_crf(num_labels), implementation)
+    emissions, labels, mask = random_batch([9, 0, 4, 1, 7, 2, 9, 3, 5, 6], num_labels)
+    expected = outcomes(crf, emissions.double(), labels, mask, None)
+
+    found = outcomes(crf, emissions.double().masked_fill(~mask[:, :, None], torch.nan), labels, mask, None)
+
+    assert_same(found, expected, 0, 0)
 
 
 @pytest.mark.parametrize("implementation", FAST)
