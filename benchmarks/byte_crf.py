@@ -39,6 +39,7 @@ from hf_polyglot.data.collators import collator_for
 from hf_polyglot.data.corpora import load_corpora
 from hf_polyglot.data.demo import DEMO_FOLDER
 from hf_polyglot.data.language_sampling import PolyglotBatchSampler
+from hf_polyglot.inference.int8_lstm import with_int8_lstms
 from hf_polyglot.inference.tagging import tag_words
 from hf_polyglot.models.modeling_byte_crf import _rows_of_like_length
 
@@ -162,15 +163,21 @@ def predict(arguments, clock: Callable[[], float], size: str, rows: list[dict[st
     """Time the tagging of all sentences."""
     sentences = [row["tokens"] for row in rows]
     model, tokenizer = tagger(size, tags), SpellingTokenizer.of_bytes()
-    contestants: dict[str, Callable[[], Any]] = {"hf_polyglot": lambda: tag_words(model, tokenizer, sentences, 64)}
+    of_int8 = with_int8_lstms(model)
+    contestants: dict[str, Callable[[], Any]] = {
+        "hf_polyglot": lambda: tag_words(model, tokenizer, sentences, 64),
+        "int8": lambda: tag_words(of_int8, tokenizer, sentences, 64),
+    }
     if importlib.util.find_spec("spacy") is not None:
         run_spacy = spacy_tagger(sorted({tag[2:] for tag in tags if tag != "O"}))
         contestants["spacy"] = lambda: run_spacy(sentences, 64)
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    tag_words(model, tokenizer, sentences[:64], 64)  # compiles what an earlier process has not
+    for one in (model, of_int8):
+        tag_words(one, tokenizer, sentences[:64], 64)  # compiles what an earlier process has not
     for _ in range(arguments.turns):
         # What an earlier turn has left is not to help.
         model.byte_crf.word_cache.clear()
+        of_int8.byte_crf.word_cache.clear()
         for name, run_all in contestants.items():
             started = clock()
             run_all()

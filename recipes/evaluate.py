@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 from accelerate import Accelerator
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import hf_polyglot  # noqa: F401  registers the models
 from hf_polyglot.adapters import is_adapter
 from hf_polyglot.analysis.span_errors import error_report, total_errors
 from hf_polyglot.data.corpora import SPLIT_OF_NAME, fingerprint
 from hf_polyglot.inference.adapters import adapters_of_run, load_tagger
+from hf_polyglot.inference.int8_lstm import with_int8_lstms
 from hf_polyglot.inference.tagging import tag_words
 from hf_polyglot.joint_tasks import joint_scores, joint_scores_with_average, task_of_model
 from hf_polyglot.model_files import checked_model_name
@@ -62,6 +64,13 @@ class EvaluateArguments:
             "one is taken."
         },
     )
+    int8_lstms: bool = field(
+        default=False,
+        metadata={
+            "help": "Read with LSTMs of 8-bit weights on the CPU, as `predict.py --int8_lstms true` does, to see what "
+            "they cost."
+        },
+    )
     batch_size: int = field(default=64, metadata={"help": "Sentences read at once."})
     output_file: str | None = field(default=None, metadata={"help": "JSON file for the scores."})
     error_file: str | None = field(
@@ -101,6 +110,12 @@ def models_of_run(model: str, languages: list[str]) -> dict[str, str]:
     return {language: below[language] for language in languages}
 
 
+def load_for_prediction(name: str, arguments: EvaluateArguments) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A tagger, on the device that it is to predict on, and its tokenizer."""
+    model, tokenizer = load_tagger(name, arguments.base_model)
+    return with_int8_lstms(model) if arguments.int8_lstms else model.to(Accelerator().device), tokenizer
+
+
 def print_unknown(known: list[str], labels: list[str], scheme: str, type_map: Mapping[str, str]) -> None:
     """Say what is in the corpora and not among the model's labels, which are called otherwise too if types are."""
     types = [type_map.get(of_model, of_model) for of_model in types_of_labels(known, scheme)]
@@ -117,8 +132,7 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
     sources = named_sources(arguments.corpora)
     folders = models_of_run(arguments.model, list(sources))
     loaded_from = folders[min(folders)]
-    model, tokenizer = load_tagger(loaded_from, arguments.base_model)
-    model.to(Accelerator().device)
+    model, tokenizer = load_for_prediction(loaded_from, arguments)
     schemes = labels_by_scheme(model.config)
     entities = next((scheme for scheme in schemes if scheme not in WORD_CLASSES), None)
     if arguments.error_file is not None and entities is None:
@@ -143,8 +157,7 @@ def main(arguments: EvaluateArguments) -> dict[str, dict[str, Any]]:
             )
         if folders[language] != loaded_from:
             loaded_from = folders[language]
-            model, tokenizer = load_tagger(loaded_from, arguments.base_model)
-            model.to(Accelerator().device)
+            model, tokenizer = load_for_prediction(loaded_from, arguments)
         dataset = splits[arguments.split]
         tagged = tag_words(
             model,

@@ -22,6 +22,9 @@ from hf_polyglot.models.label_scheme import labels_by_scheme, tags_from_spans
 from hf_polyglot.models.modeling_byte_to_span import ReadBytes
 from hf_polyglot.models.span_symbols import character_boundaries
 
+# Batches whose words are spelled at once, by a model that remembers words: a few thousand distinct ones.
+BATCHES_AHEAD = 16
+
 
 def check_tagger(model: PreTrainedModel) -> None:
     """
@@ -79,7 +82,7 @@ def tag_words(
     passed_over = passed_over_labels(labels_of_tasks, second_best_for)
     if model.input_form == "byte_segments":
         return _tag_words_of_documents(model, sentences, batch_size)
-    collate = collator_for(model, tokenizer)
+    collate, body = collator_for(model, tokenizer), model.base_model
     was_training = model.training
     model.eval()
     tagged = [TaggedWords(tuple(words), (), ()) for words in sentences]
@@ -89,7 +92,11 @@ def tag_words(
         (index for index, words in enumerate(sentences) if words),
         key=lambda index: (kind[index] if kind else 0, -len(sentences[index])),
     )
+    read_ahead = 0
     for start in range(0, len(order), batch_size):
+        if hasattr(body, "spell_ahead") and start >= read_ahead:
+            read_ahead = start + batch_size * BATCHES_AHEAD
+            body.spell_ahead(tokenizer, [sentences[index] for index in order[start:read_ahead]])
         indices = order[start : start + batch_size]
         batch = collate([
             {"tokens": list(sentences[index]), "language": languages and languages[index]} for index in indices

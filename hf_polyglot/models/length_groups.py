@@ -23,10 +23,11 @@ def groups_of_like_length(
         >>> groups_of_like_length([510, 22, 21, 20, 9, 9, 8], min_rows=8, ratio=0.8, ratio_of_few=0.5)
         [(0, 1), (1, 4), (4, 7)]
     """
-    groups, first = [], 0
-    for row in range(1, len(lengths)):
+    groups, first, longest = [], 0, lengths[0] if lengths else 0
+    for row, length in enumerate(lengths):
         limit = ratio if row - first >= min_rows else ratio_of_few
-        if lengths[row] < limit * max(lengths[first:row]):
+        if row > first and length < limit * longest:
             groups.append((first, row))
-            first = row
+            first, longest = row, length
+        longest = max(longest, length)
     return [*groups, (first, len(lengths))]

@@ -23,6 +23,9 @@ from .recurrent import BiLSTM, initialise_for_lstm
 from .tokenization_bytes import SpellingTokenizer
 from .word_cache import WordVectorCache
 
+# Words that are spelled at once.
+MOST_ROWS = 256
+
 
 class ByteCRFPreTrainedModel(PreTrainedModel):
     """What the encoder of words and the tagger share."""
@@ -78,13 +81,35 @@ class ByteCRFModel(ByteCRFPreTrainedModel):
         Returns:
             `BaseModelOutput`: `last_hidden_state` of shape `(batch, words, 2 * hidden)`.
         """
-        if self._may_cache(input_ids):
-            weights = [*self.embedding.parameters(), *self.spelling.parameters()]
-            vectors = self.word_cache.vectors(input_ids, weights, self._spell_by_length)
-        else:
-            vectors = self._spell_by_length(input_ids)
-        words = nn.functional.embedding(word_indices.clamp(min=0), vectors)  # (batch, words, 2 * unit_hidden)
+        words = nn.functional.embedding(word_indices.clamp(min=0), self._vectors(input_ids))
         return BaseModelOutput(last_hidden_state=self.reading(self.word_dropout(words), word_indices >= 0))
+
+    def spell_ahead(self, tokenizer: SpellingTokenizer, sentences: Sequence[Sequence[str]]) -> None:
+        """
+        Spell the words of many sentences for the batches of them that are predicted next.
+
+        Words of all lengths that are spelled at once leave little padding and large matrix products. Where no vectors
+        are kept, this does nothing.
+
+        Args:
+            tokenizer ([`SpellingTokenizer`]):
+                That of the model.
+            sentences (`Sequence[Sequence[str]]`):
+                Words of each sentence.
+        """
+        if self._may_cache(self.embedding.weight):
+            words = list(dict.fromkeys(word for sentence in sentences for word in sentence))
+            # More than the cache has room for would be spelled in vain.
+            room = self.word_cache.max_bytes // (2 * self.config.unit_hidden_size * self.embedding.weight.itemsize)
+            if words[:room]:
+                self._vectors(self.prepare_words(tokenizer, [words[:room]])["input_ids"])
+
+    def _vectors(self, input_ids: Tensor) -> Tensor:
+        """Vector of each distinct word, `(distinct, 2 * unit_hidden)`, spelled or remembered."""
+        if not self._may_cache(input_ids):
+            return self._spell_by_length(input_ids)
+        weights = [*self.embedding.parameters(), *self.spelling.parameters()]
+        return self.word_cache.vectors(input_ids, weights, self._spell_by_length)
 
     def _may_cache(self, input_ids: Tensor) -> bool:
         # A GPU would have to wait for the words, and spells them in that time. A graph that is made for export or by a
@@ -97,7 +122,8 @@ class ByteCRFModel(ByteCRFPreTrainedModel):
         modules = [self.embedding, self.embedding_dropout, *self.spelling.modules()]
         plain = (nn.Embedding, nn.Dropout, nn.LSTM, nn.ModuleList, BiLSTM)
         return all(
-            type(module) in plain and not (module.training or module._forward_pre_hooks or module._forward_hooks)
+            (type(module) in plain or getattr(module, "has_constant_weights", False))
+            and not (module.training or module._forward_pre_hooks or module._forward_hooks)
             for module in modules
         )
 
@@ -107,8 +133,11 @@ class ByteCRFModel(ByteCRFPreTrainedModel):
 
     def _spell(self, input_ids: Tensor) -> Tensor:
         """Vector of each distinct word: the last state of each direction, `(distinct, 2 * unit_hidden)`."""
+        mask = input_ids != self.config.pad_token_id
+        if read_rows := getattr(self.spelling, "last_states_of_rows", None):  # an LSTM of 8 bits
+            return read_rows(self.embedding.weight, input_ids, mask)
         embedded = self.embedding_dropout(self.embedding(input_ids))  # (distinct, units, embedding)
-        return self.spelling.last_states(embedded, input_ids != self.config.pad_token_id)
+        return self.spelling.last_states(embedded, mask)
 
 
 class ByteCRFForTokenClassification(CRFTagger, ByteCRFPreTrainedModel):
@@ -182,7 +211,9 @@ def _rows_of_like_length(input_ids: Tensor, padding: int) -> list[Tensor]:
     lengths = torch.ne(input_ids, padding).sum(1).tolist()
     # Both limits were measured on MasakhaNER batches: smaller groups lose more in matrix products than they save.
     groups = groups_of_like_length(lengths, min_rows=16, ratio=0.75)
-    return [input_ids[start:end, : max(1, *lengths[start:end])] for start, end in groups]
+    # More rows at once are no faster, and need memory.
+    parts = [(first, min(first + MOST_ROWS, end)) for start, end in groups for first in range(start, end, MOST_ROWS)]
+    return [input_ids[start:end, : max(1, *lengths[start:end])] for start, end in parts]
 
 
 ByteCRFModel.register_for_auto_class("AutoModel")

@@ -128,6 +128,22 @@ class BiLSTM(nn.Module):
         Returns:
             `Tensor` of shape `(batch, 2 * hidden)`.
         """
-        forward, backward = self(inputs, mask).chunk(2, dim=2)
-        last = (mask.sum(1) - 1).clamp(min=0)[:, None, None].expand(-1, 1, forward.shape[2])
-        return torch.cat([forward.gather(1, last).squeeze(1), backward[:, 0]], 1)
+        return last_of_states(self(inputs, mask), mask)
+
+
+def last_of_states(states: Tensor, mask: Tensor) -> Tensor:
+    """
+    Of the states of every step, those in which each direction ends.
+
+    Args:
+        states (`Tensor` of shape `(batch, steps, 2 * hidden)`):
+            Of both directions.
+        mask (`BoolTensor` of shape `(batch, steps)`):
+            True on real steps.
+
+    Returns:
+        `Tensor` of shape `(batch, 2 * hidden)`.
+    """
+    forward, backward = states.chunk(2, dim=2)
+    last = (mask.sum(1) - 1).clamp(min=0)[:, None, None].expand(-1, 1, forward.shape[2])
+    return torch.cat([forward.gather(1, last).squeeze(1), backward[:, 0]], 1)

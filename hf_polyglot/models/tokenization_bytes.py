@@ -1,8 +1,9 @@
 """Tokenizer of the units that words are spelled with: UTF-8 bytes, or characters."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import ChainMap, Counter
+from collections.abc import Iterable, MutableMapping, Sequence
 
+import numpy as np
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
@@ -11,6 +12,9 @@ from transformers import PreTrainedTokenizerFast
 from .input_rows import check_text, distinct_words, sentence_rows, shortened, word_rows
 
 PADDING, UNKNOWN = "<pad>", "<unk>"
+
+# Words whose units a tokenizer keeps, some megabytes.
+MOST_WORDS_KEPT = 2**16
 
 
 def byte_symbols() -> list[str]:
@@ -48,6 +52,10 @@ class SpellingTokenizer(PreTrainedTokenizerFast):
     """
 
     model_input_names = ["input_ids"]
+
+    # Units of words that were spelled before, and the size of the vocabulary that they were spelled with.
+    _kept: dict[str, list[int]]
+    _kept_size = -1
 
     @classmethod
     def of_bytes(cls) -> "SpellingTokenizer":
@@ -114,10 +122,7 @@ class SpellingTokenizer(PreTrainedTokenizerFast):
         """
         spelled = self._spell(sentences, max_units_per_word)
         units, indices = word_rows(spelled, sentences, self.pad_token_id)
-        return {
-            "input_ids": torch.tensor(units),
-            "word_indices": torch.tensor(indices, dtype=torch.long),
-        }
+        return {"input_ids": _tensor(units), "word_indices": _tensor(indices)}
 
     def encode_sentences(
         self, sentences: Sequence[Sequence[str]], max_units_per_word: int | None = None
@@ -152,13 +157,30 @@ class SpellingTokenizer(PreTrainedTokenizerFast):
                 "`SpellingTokenizer.of_characters(' '.join(words) for words in sentences)`."
             )
         units, owners = sentence_rows(spelled, sentences, space, self.pad_token_id)
-        return {"input_ids": torch.tensor(units), "unit_words": torch.tensor(owners)}
+        return {"input_ids": _tensor(units), "unit_words": _tensor(owners)}
 
     def _spell(self, sentences: Sequence[Sequence[str]], max_units_per_word: int | None) -> dict[str, list[int]]:
         """Units of each distinct word, in order of appearance."""
         distinct = distinct_words(sentences)
-        spelled = self(distinct, add_special_tokens=False)["input_ids"] if distinct else []
-        return {word: shortened(units, max_units_per_word) for word, units in zip(distinct, spelled, strict=True)}
+        if len(self) != self._kept_size:  # the first words, or tokens were added
+            self._kept, self._kept_size = {}, len(self)
+        known: MutableMapping[str, list[int]] = self._kept  # another thread may put another one in its place
+        if new := [word for word in distinct if word not in known]:
+            units_of_new = dict(zip(new, self(new, add_special_tokens=False)["input_ids"], strict=True))
+            if len(known) + len(new) > MOST_WORDS_KEPT:
+                self._kept = {}
+            self._kept |= units_of_new
+            known = ChainMap(units_of_new, known)
+        return {word: shortened(known[word], max_units_per_word) for word in distinct}
+
+    # A copy, and what tells one tokenizer from another, know nothing of the words that were read.
+    def __getstate__(self):
+        return vars(self) | {"_kept": {}, "_kept_size": -1}
+
+
+def _tensor(rows: list[list[int]]) -> Tensor:
+    # Of lists of numbers, numpy makes an array in a quarter of the time that torch takes for a tensor.
+    return torch.from_numpy(np.array(rows, np.int64))
 
 
 def _strings(given) -> Iterable[str]:

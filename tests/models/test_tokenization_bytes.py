@@ -1,11 +1,15 @@
 """Bytes and characters of words: round trips, offsets, and what is refused."""
 
+import copy
+import pickle
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from hf_polyglot import SpellingTokenizer
+from hf_polyglot.models import tokenization_bytes
 
 # A character of every Unicode plane that has any, a combining mark, right-to-left letters, joined emoji, a zero
 # width joiner.
@@ -119,6 +123,54 @@ def test_long_words_keep_their_beginning_and_end(bytes_tokenizer):
     batch = bytes_tokenizer.encode_words([["abcdefgh"]], max_units_per_word=5)
 
     assert bytes_tokenizer.decode(batch["input_ids"][0]) == "abcgh"
+
+
+def batches_as_lists(tokenizer, sentences, limit=None):
+    return [
+        {name: rows.tolist() for name, rows in tokenizer.encode_words(words, limit).items()} for words in sentences
+    ]
+
+
+def test_words_that_were_spelled_before_are_spelled_the_same():
+    sentences = [[["abcdefg", "b"], ["b"]], [["b", "abcdefg", "cd"]], [["abcdefg"]]]
+    fresh = [batches_as_lists(SpellingTokenizer.of_bytes(), [one], limit) for limit in (4, None) for one in sentences]
+    tokenizer = SpellingTokenizer.of_bytes()
+
+    again = [batches_as_lists(tokenizer, [one], limit) for limit in (4, None) for one in sentences]
+
+    assert again == fresh
+
+
+def test_a_tokenizer_keeps_the_units_of_a_bounded_number_of_words(monkeypatch):
+    monkeypatch.setattr(tokenization_bytes, "MOST_WORDS_KEPT", 3)
+    tokenizer, kept = SpellingTokenizer.of_bytes(), []
+    batches = [["a", "b"], ["c"], ["a", "d"], ["a", "d", "e", "f", "g"]]
+
+    for words in batches:
+        assert tokenizer.encode_words([words])["input_ids"].flatten().tolist() == [2 + ord(word) for word in words]
+        kept.append(set(tokenizer._kept))
+
+    assert kept == [{"a", "b"}, {"a", "b", "c"}, {"d"}, {"a", "e", "f", "g"}]
+
+
+def test_tokens_that_are_added_are_found_in_words_that_were_spelled_before():
+    tokenizer = SpellingTokenizer.of_bytes()
+    tokenizer.encode_words([["abc"]])
+
+    tokenizer.add_tokens("bc")
+
+    assert tokenizer.encode_words([["abc"]])["input_ids"].tolist() == [tokenizer("abc")["input_ids"]]
+
+
+def test_a_copy_knows_nothing_of_the_words_that_were_spelled():
+    tokenizer = SpellingTokenizer.of_bytes()
+    tokenizer.encode_words([["a"]])
+    before = pickle.dumps(tokenizer)
+
+    tokenizer.encode_words([["abc", "de"]])
+
+    assert len(pickle.dumps(tokenizer)) == len(before)
+    assert copy.deepcopy(tokenizer).encode_words([["abc"]])["input_ids"].shape == (1, 3)
 
 
 @pytest.mark.parametrize("given", ["a\ud800", ["good", "\udfffbad"], [["good"], ["\ud800"]]])

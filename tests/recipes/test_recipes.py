@@ -395,6 +395,23 @@ def test_an_exported_model_predicts_as_the_model_does(trained, tmp_path):
     assert report["languages"]["swa"]["sentences"] == 20
     assert ours == theirs
     assert len(ours.split()) > 10
+    with pytest.raises(AssertionError, match="as it was exported; expected a model"):
+        run("predict.py", "--model", tmp_path / "onnx", "--int8_lstms", "true", stdin=texts)
+
+
+def test_lstms_of_8_bits_predict_and_are_scored_nearly_as_the_model_is(trained, tmp_path):
+    folder, *_ = trained
+    files, corpora = (tmp_path / "plain.json", tmp_path / "fast.json"), ["--corpora", f"swa={DEMO_FOLDER / 'swa'}"]
+
+    for path, use in zip(files, ("false", "true"), strict=True):
+        run("evaluate.py", "--model", folder, *corpora, "--int8_lstms", use, "--output_file", path)
+    lines = run(
+        "predict.py", "--model", folder, "--int8_lstms", "true", "--output_format", "conll", stdin="Dona vive\n"
+    )
+
+    plain, fast = (json.loads(path.read_text())["swa"]["f1"] for path in files)
+    assert abs(plain - fast) < 3
+    assert [line.split()[0] for line in lines.splitlines() if line] == ["Dona", "vive"]
 
 
 @pytest.mark.slow
