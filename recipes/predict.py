@@ -77,8 +77,8 @@ class PredictArguments:
     int8_lstms: bool = field(
         default=False,
         metadata={
-            "help": "Read with LSTMs of 8-bit weights on the CPU: byte-CRF, CharNER or Meta-LSTM, several times as "
-            "fast where the processor has 8-bit instructions."
+            "help": "Read with LSTMs of 8-bit weights on the CPU: byte-CRF, CharNER or Meta-LSTM, up to three "
+            "times as fast where the processor has 8-bit instructions."
         },
     )
     batch_size: int = field(default=32, metadata={"help": "Texts read at once."})

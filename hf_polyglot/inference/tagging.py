@@ -94,7 +94,8 @@ def tag_words(
     )
     read_ahead = 0
     for start in range(0, len(order), batch_size):
-        if hasattr(body, "spell_ahead") and start >= read_ahead:
+        # The last batch spells its own words.
+        if hasattr(body, "spell_ahead") and read_ahead <= start < len(order) - batch_size:
             read_ahead = start + batch_size * BATCHES_AHEAD
             body.spell_ahead(tokenizer, [sentences[index] for index in order[start:read_ahead]])
         indices = order[start : start + batch_size]
