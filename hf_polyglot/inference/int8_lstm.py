@@ -52,7 +52,7 @@ def with_int8_lstms(model: Model) -> Model:
         ... # doctest: +SKIP
     """
     names = [name for name, module in model.named_modules() if type(module) is BiLSTM]
-    if not names:
+    if not names and not any(isinstance(module, Int8BiLSTM) for module in model.modules()):
         raise ValueError(
             f"`model` is a {type(model).__name__}, no part of which is an LSTM of both directions; expected a "
             "byte-CRF, CharNER or Meta-LSTM. Of other taggers, `recipes/export.py --int8 true` makes 8-bit ones for "
@@ -96,6 +96,10 @@ class Int8LSTM(nn.Module):
         self.register_buffer("state_weights", state_weights)  # (gates, hidden)
         self.register_buffer("state_scales", state_scales / GREATEST)  # (gates,), those of the states included
         self.register_buffer("bias", bias.detach().float())  # (gates,)
+
+    def _apply(self, fn, recurse=True):
+        # Scales stay as exact as they are, whatever dtype the model gets.
+        return super()._apply(lambda tensor: tensor.to(fn(tensor).device), recurse)
 
     def _save_to_state_dict(self, *_):
         raise ValueError(

@@ -180,6 +180,22 @@ def test_a_tagger_gives_nearly_the_same_probabilities(make_model):
     assert any(type(module) is Int8BiLSTM for module in fast.modules())
 
 
+def test_it_reads_the_same_made_twice_and_in_another_dtype():
+    model, tokenizer = tiny_byte_crf()
+    fast = with_int8_lstms(model)
+    expected = [one.tags for one in tag_words(fast, tokenizer, WORDS)]
+
+    again = with_int8_lstms(fast)
+    halved = copy.deepcopy(fast).to(torch.bfloat16)
+
+    assert [one.tags for one in tag_words(again, tokenizer, WORDS)] == expected
+    torch.testing.assert_close(
+        probabilities(halved, tokenizer), probabilities(fast, tokenizer), rtol=0, atol=0.05, check_dtype=False
+    )
+    lstms = [module for module in halved.modules() if isinstance(module, int8_lstm.Int8LSTM)]
+    assert all(lstm.input_scales.dtype == lstm.bias.dtype == torch.float32 for lstm in lstms)
+
+
 def test_a_pipeline_reads_with_them():
     model, tokenizer = tiny_byte_crf()
 
