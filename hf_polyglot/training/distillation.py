@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset
 from torch import Tensor
 
 from hf_polyglot.data.collators import collator_for, word_counts
@@ -106,6 +107,7 @@ class DistillationTrainer(PolyglotTrainer):
 
     train_dataset: Any
     data_collator: Any
+    learns_labels = False  # besides what the teacher says
 
     def __init__(
         self,
@@ -126,13 +128,14 @@ class DistillationTrainer(PolyglotTrainer):
         # The student's CRF and the projections are used outside of the wrapped model's forward, where torch would take
         # them for unused.
         args.ddp_find_unused_parameters = False
-        args.save_adam_state = "no"  # what comes afterwards has another loss
+        if not self.learns_labels:
+            args.save_adam_state = "no"  # what comes afterwards has another loss
         self.teacher, self.settings = teacher, settings
         super().__init__(
             model,
             args,
             processing_class=processing_class,
-            train_dataset=_unlabelled(train_dataset),
+            train_dataset=self._read_sentences(train_dataset),
             **options,
         )
         of_teacher = labels_by_scheme(teacher.config)
@@ -155,7 +158,7 @@ class DistillationTrainer(PolyglotTrainer):
         if self.train_dataset is not None:
             self.train_dataset = self.train_dataset.add_column(ROW, range(len(self.train_dataset)))
         self.data_collator = DistillationCollator(
-            self.data_collator, collator_for(teacher, teacher_tokenizer), settings, kept
+            self.data_collator, collator_for(teacher, teacher_tokenizer), settings, kept, self.learns_labels
         )
         teacher.to(args.device if kept is None else "cpu")
         if settings.matches_inside:
@@ -187,8 +190,7 @@ class DistillationTrainer(PolyglotTrainer):
         """
         inputs = dict(inputs)
         mask = inputs.pop("labels") != PADDING_LABEL
-        of_teacher = inputs.pop("teacher", None)
-        targets = inputs.pop("targets", None)
+        of_teacher, targets = inputs.pop("teacher", None), inputs.pop("targets", None)
         asked = {
             "output_hidden_states": self.settings.hidden_weight > 0,
             "output_attentions": self.settings.attention_weight > 0,
@@ -214,8 +216,16 @@ class DistillationTrainer(PolyglotTrainer):
         loss = mean_of_update(self, total, mask, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
-    def _label_loss(self, student, outputs, targets: Mapping[str, Tensor], mask: Tensor, scheme: str) -> Tensor:
-        """Cross-entropy of one task, summed over positions or paths."""
+    def _label_loss(
+        self,
+        student,
+        outputs,
+        targets: Mapping[str, Tensor],
+        mask: Tensor,
+        scheme: str,
+        counted: Tensor | None = None,
+    ) -> Tensor:
+        """Cross-entropy of one task, summed over paths or over positions, by default all."""
         label_ids = self.label_ids[scheme]
         ids, probabilities = label_ids[targets["target_ids"]], targets["target_probabilities"]
         temperature = self.settings.temperature
@@ -228,7 +238,7 @@ class DistillationTrainer(PolyglotTrainer):
         is_possible = log_probabilities.detach() > FORBIDDEN / 2 / temperature
         is_known = torch.zeros_like(is_possible[0, 0]).index_fill(0, label_ids, True)
         distribution = target_distribution(ids, probabilities, is_possible & is_known)
-        return soft_cross_entropy(log_probabilities, distribution, mask)
+        return soft_cross_entropy(log_probabilities, distribution, mask if counted is None else counted)
 
     def _hidden_loss(self, student, outputs, said, positions: tuple[Tensor, Tensor], mask: Tensor) -> Tensor:
         """Mean squared difference of hidden states, averaged over layers, summed over positions."""
@@ -271,8 +281,18 @@ class DistillationTrainer(PolyglotTrainer):
         return output
 
     def examples_drawn(self) -> dict[str, int]:
-        """No labelled sentence goes into an update."""
-        return {}
+        """Labelled sentences of each language that went into the updates so far: none, unless it learns labels."""
+        return super().examples_drawn() if self.learns_labels else {}
+
+    def _read_sentences(self, datasets: Any) -> Any:
+        """The same sentences with `tokens` and `language` alone, those without a word left out."""
+        if isinstance(datasets, Mapping):
+            return {name: self._read_sentences(dataset) for name, dataset in datasets.items()}
+        if datasets is None:
+            return None
+        return with_words(
+            datasets.select_columns([name for name in ("tokens", "language") if name in datasets.column_names])
+        )
 
     def _course(self) -> dict[str, str]:
         return super()._course() | {"distillation": str(asdict(self.settings))}
@@ -346,12 +366,13 @@ def _check_pair(student: Any, teacher: Any, settings: DistillationSettings) -> N
         )
 
 
-def _unlabelled(datasets: Any) -> Any:
-    """The same sentences with `tokens` and `language` alone, those without a word left out."""
-    if isinstance(datasets, Mapping):
-        return {name: _unlabelled(dataset) for name, dataset in datasets.items()}
-    if datasets is None:
-        return None
-    kept = datasets.select_columns([name for name in ("tokens", "language") if name in datasets.column_names])
-    counts = word_counts(kept.with_format("arrow")[:]["tokens"].combine_chunks())
-    return kept if counts.all() else kept.select(np.flatnonzero(counts))
+def with_words(dataset: Dataset) -> Dataset:
+    """
+    The same sentences, those without a word left out.
+
+    Args:
+        dataset (`Dataset`):
+            Sentences with `tokens`.
+    """
+    counts = word_counts(dataset.with_format("arrow")[:]["tokens"].combine_chunks())
+    return dataset if counts.all() else dataset.select(np.flatnonzero(counts))

@@ -1,5 +1,5 @@
 """
-Batches of unlabelled sentences for a student, and what its teacher says of them, asked once and kept.
+Batches of sentences for a student, and what its teacher says of them, asked once and kept.
 """
 
 import copy
@@ -77,7 +77,7 @@ class DistillationSettings:
 
 class DistillationCollator:
     """
-    Batches of unlabelled sentences for a student, with what its teacher says of them or reads of them.
+    Batches of sentences for a student, with what its teacher says of them or reads of them.
 
     Args:
         student ([`PieceCollator`] or [`SpellingCollator`]):
@@ -88,6 +88,8 @@ class DistillationCollator:
             What is compared where.
         kept (`Mapping[str, SentenceRows]`, *optional*):
             What the teacher said. By default, the batch has what the teacher must read.
+        with_labels (`bool`, *optional*, defaults to `False`):
+            Whether sentences have labels, and the batch has them too, and a `mask` that is True on real words.
 
     Sentences without a `row`, which is their number in what is kept, are labelled ones, and make the student's own
     batch.
@@ -99,12 +101,14 @@ class DistillationCollator:
         teacher: Any,
         settings: DistillationSettings,
         kept: Mapping[str, SentenceRows] | None = None,
+        with_labels: bool = False,
     ):
         self.labelled = student
         self.student, self.teacher = (at_positions(collator, settings) for collator in (student, teacher))
         self.lengths = getattr(student, "lengths", word_counts)
         self.settings = settings
         self.kept = kept
+        self.with_labels = with_labels
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """
@@ -116,10 +120,10 @@ class DistillationCollator:
         if ROW not in examples[0]:
             return self.labelled(examples)
         sentences = [{"tokens": row["tokens"], "language": row.get("language")} for row in examples]
-        batch = self.student(sentences)
+        batch = self.student(examples if self.with_labels else sentences)
         counts = counts_of_positions(batch, sentences, self.settings)
         mask = mask_of_lengths(counts)
-        batch["labels"] = labels_of_mask(mask)
+        batch |= {"mask": mask} if self.with_labels else {"labels": labels_of_mask(mask)}
         if self.kept is None:
             batch["teacher"] = self.teacher(sentences)
             of_teacher = counts_of_positions(batch["teacher"], sentences, self.settings)

@@ -45,8 +45,9 @@ def soft_cross_entropy(log_probabilities: Tensor, targets: Tensor, mask: Tensor)
     Cross-entropy `H(p, q)` of the student's distributions q under the teacher's p, summed over positions, in nats.
 
     Both are at temperature T. The sum is not multiplied by T^2: that is to keep its weight beside a loss on gold
-    labels (Hinton et al. 2015, section 2), and there is none here; the labelled data come afterwards, and Adam does
-    not see the scale. The gradient is zero where q is p.
+    labels (Hinton et al. 2015, section 2), see
+    [`TaughtFineTuningTrainer`](hf_polyglot.training.taught_fine_tuning.TaughtFineTuningTrainer); alone, Adam does not
+    see the scale. The gradient is zero where q is p.
 
     Args:
         log_probabilities (`Tensor` of shape `(batch, positions, labels)`):
@@ -103,7 +104,7 @@ def mean_of_update(trainer: Trainer, total: Tensor, mask: Tensor, num_items_in_b
             Positions of the update, by default those of this batch.
     """
     if num_items_in_batch is None:
-        return total / mask.sum()
+        return total / mask.sum().clamp(min=1)
     # Of several processes, the Trainer averages the gradients.
     factor = trainer.accelerator.num_processes if trainer.args.average_tokens_across_devices else 1
     return total * factor / num_items_in_batch

@@ -76,6 +76,13 @@ class DistillationArguments:
     distillation_learning_rate: float = field(default=1e-4, metadata={"help": "Of the first phase."})
     distillation_batch_size: int = field(default=256, metadata={"help": "Sentences that each process reads at once."})
     distillation_accumulation_steps: int = field(default=1, metadata={"help": "Such batches to an update."})
+    teacher_share: float = field(
+        default=0.0,
+        metadata={
+            "help": "Share of the teacher in the loss of the second phase, beside the labels; 0: the labels alone, as "
+            "in Tsai et al. (2019); 1: the teacher alone."
+        },
+    )
 
 
 def distillation_settings(
@@ -123,6 +130,20 @@ def distillation_settings(
         sequence_nbest=arguments.sequence_nbest,
         hidden_weight=arguments.hidden_weight,
         attention_weight=arguments.attention_weight,
+    )
+
+
+def fine_tuning_settings(arguments: DistillationArguments) -> DistillationSettings:
+    """
+    What of its teacher the student learns beside labels: which labels of words are likely.
+
+    Args:
+        arguments ([`DistillationArguments`]):
+            From the command line.
+    """
+    is_kept = arguments.keep_teacher_outputs
+    return DistillationSettings(
+        temperature=arguments.temperature, num_kept=arguments.num_kept_labels if is_kept else None
     )
 
 

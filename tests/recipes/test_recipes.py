@@ -1194,6 +1194,8 @@ def test_a_student_is_taught_fine_tuned_published_and_continued(linear_teacher, 
         run("distill.py", *given, *alone)
     with pytest.raises(AssertionError, match=r"`compare_selection` is True and `num_train_epochs` is 0; expected ep"):
         run("distill.py", *given, "--num_train_epochs", 0, "--compare_selection", "true")
+    with pytest.raises(AssertionError, match=r"`teacher_share` is 0.5 and `num_train_epochs` is 0; expected epochs"):
+        run("distill.py", *given, "--num_train_epochs", 0, "--teacher_share", 0.5)
     run("evaluate.py", "--model", folder, "--corpora", DEMO_FOLDER / "swa")
     run("continue_finetuning.py", "--model", folder, "--language", "swa", "--output_dir", tmp_path / "continued")
     run("encoder_crf.py", "--encoder", folder / "student", "--corpora", DEMO_FOLDER / "swa", *TRAINING,
@@ -1215,6 +1217,21 @@ def test_either_phase_of_a_distillation_can_be_left_out(linear_teacher, tmp_path
     assert not (alone / "seed-42" / "distilled").exists()
     results = read_results(taught)
     assert (results["regime"], results["model_type"], results["examples_drawn"]) == ("distilled", "byte_crf", {})
+
+
+@pytest.mark.slow
+def test_a_teacher_may_have_a_share_of_fine_tuning_alone(linear_teacher, tmp_path):
+    output = run(
+        "distill.py", "--teacher", linear_teacher, *STUDENT, "--distillation_epochs", 0, "--teacher_share", 0.5,
+        "--output_dir", tmp_path,
+    )  # fmt: skip
+
+    assert "Distillation on" not in output and "of the teacher's probability" in output
+    results = read_results(tmp_path)
+    assert (results["regime"], results["teacher"]) == ("distilled", str(linear_teacher))
+    assert results["arguments"]["teacher_share"] == 0.5 and sum(results["examples_drawn"]["swa"]) > 0
+    assert "distilled_on" not in results
+    assert f"Its teacher was `{linear_teacher}`" in (tmp_path / "README.md").read_text()
 
 
 @pytest.mark.slow
