@@ -440,7 +440,7 @@ class LinearChainCRF(nn.Module):
     ) -> Tensor:
         """Log-likelihood, or log-partition if there are no labels, with gradients in closed form."""
         messages = self._messages(implementation, emissions, mask, language_ids, labels)
-        value = ClosedForm.apply(emissions, self.start_scores, self.transition_scores, self.end_scores, messages)
+        value = ClosedForm.apply(emissions, *self._scores(), messages)
         if messages.is_sound:
             return value
         rows = messages.value.isnan().nonzero().squeeze(1)
@@ -528,29 +528,39 @@ class LinearChainCRF(nn.Module):
             # `to` takes as long as all else here, even where there is nothing to do.
             return (scores if scores.dtype == dtype else scores.to(dtype)).numpy()
 
-        def constrained(scores: Tensor, penalty: Tensor) -> np.ndarray:
+        def constrained(scores: Tensor, penalty: str) -> np.ndarray:
             array = as_array(scores.detach())
             if self.num_languages is None:
                 array = array[None]
             else:
                 array = np.concatenate([array, array.mean(0, keepdims=True)])
-            return array + as_array(penalty)
+            # Without illegal paths, penalties are zeros.
+            return array if self.legal is None else array + as_array(getattr(self, penalty))
 
         ids = None
         if self.num_languages is not None:
             ids = np.full(len(mask), -1) if language_ids is None else language_ids.numpy()
             ids = np.where(ids == -1, self.num_languages, ids)
+        start, transition, end = self._scores()
         return ArrayTables(
-            constrained(self.start_scores, self.start_penalty),
-            constrained(self.transition_scores, self.transition_penalty),
-            constrained(self.end_scores, self.end_penalty),
+            constrained(start, "start_penalty"),
+            constrained(transition, "transition_penalty"),
+            constrained(end, "end_penalty"),
             ids,
         )
+
+    def _scores(self) -> list[Tensor]:
+        """Start, transition and end scores, but not by torch's look-up of attributes, which takes long."""
+        known = self._parameters
+        names = ("start_scores", "transition_scores", "end_scores")
+        return [known[name] if name in known else getattr(self, name) for name in names]  # type: ignore[misc]
 
     @staticmethod
     def _detached(emissions: Tensor) -> Tensor:
         """Emissions in float32 at least, outside of autograd."""
-        return emissions.detach().to(torch.promote_types(emissions.dtype, torch.float32))
+        emissions = emissions.detach()
+        is_exact = emissions.dtype in (torch.float32, torch.float64)  # asking is faster than `to`
+        return emissions if is_exact else emissions.float()
 
     def _check(self, emissions: Tensor, mask: Tensor, labels: Tensor | None = None) -> None:
         if emissions.dim() != 3 or emissions.shape[2] != self.num_labels or emissions.shape[1] == 0:

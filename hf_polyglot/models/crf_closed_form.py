@@ -16,6 +16,7 @@ Reference:
     Rabiner (1989), "A tutorial on hidden Markov models and selected applications in speech recognition".
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from .crf_kernels import (
+    MAX_LANES,
     NO_SUCH_LABEL,
     SMALLEST_SCALE,
     SOUND,
@@ -82,6 +84,8 @@ def _arrays(mask: Tensor, tables: ArrayTables) -> tuple[np.ndarray, np.ndarray, 
     # numpy's `sum` is slow along a short axis; a product with a vector is not.
     lengths = (mask.numpy() @ np.ones(mask.shape[1], np.float32)).astype(np.int64)
     if tables.language_ids is None:
+        if len(lengths) <= MAX_LANES:
+            return lengths, *_one_block(len(lengths))
         return lengths, *blocks_of(None, lengths), np.zeros(lengths.shape, lengths.dtype)
     languages = tables.language_ids
     known = len(tables.start)
@@ -92,6 +96,21 @@ def _arrays(mask: Tensor, tables: ArrayTables) -> tuple[np.ndarray, np.ndarray, 
             "a language without scores of its own. Make them with the model's own list of languages."
         )
     return lengths, *blocks_of(languages, lengths), languages
+
+
+@functools.cache
+def _one_block(batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    # Order, starts and languages of a batch that is one block; read, and never written.
+    languages = np.zeros(batch, np.int64)
+    return *blocks_of(None, languages), languages
+
+
+@functools.cache
+def _compiled_forward_backward() -> Callable:
+    # numba's import takes half a second, and is not always there.
+    from .crf_forward_backward import forward_backward
+
+    return compiled(forward_backward)
 
 
 class Messages(NamedTuple):
@@ -116,6 +135,13 @@ class Messages(NamedTuple):
     is_sound: bool
 
 
+def _gradients(ctx, weights: Tensor) -> tuple[Tensor | None, ...]:
+    return *ctx.gradients(weights), None
+
+
+_once_differentiable_gradients = once_differentiable(_gradients)
+
+
 class ClosedForm(torch.autograd.Function):
     """The values of messages, as a function of the emission scores and of the parameters that made the tables."""
 
@@ -127,10 +153,11 @@ class ClosedForm(torch.autograd.Function):
         return messages.value
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, weights):
-        """Gradients by the formula, of the parameters instead of the tables."""
-        return *ctx.gradients(weights), None
+        """Gradients by the formula, of the parameters instead of the tables; they have no derivatives."""
+        # torch is asked to refuse them only where somebody may want them: its refusal costs every call 3 microseconds.
+        of_weights = _once_differentiable_gradients if torch.is_grad_enabled() else _gradients
+        return of_weights(ctx, weights)
 
 
 def of_parameters(of_table):
@@ -167,16 +194,13 @@ def compiled_messages(emissions: Tensor, mask: Tensor, tables: ArrayTables, labe
     Raises:
         ValueError: if a word's gold label or a sentence's language does not exist.
     """
-    # numba's import takes half a second, and is not always there.
-    from .crf_forward_backward import forward_backward
-
     batch, _, num_labels = emissions.shape
     sentences = _arrays(mask, tables)
     scores = emissions.contiguous().numpy()
     gold = np.empty((0, 0), np.int64) if labels is None else labels.contiguous().numpy()
     value, gradient = np.empty(batch, scores.dtype), np.empty_like(scores)
     counts = np.empty(batch * num_labels**2)
-    status = compiled(forward_backward)(scores, gold, *sentences, *tables[:3], value, gradient, counts)
+    status = _compiled_forward_backward()(scores, gold, *sentences, *tables[:3], value, gradient, counts)
     if status == NO_SUCH_LABEL:
         raise ValueError(
             f"`labels` of words are {np.unique(gold[mask.numpy()]).tolist()}; expected ids in [0, {num_labels}). Only "

@@ -407,6 +407,7 @@ def forward_backward(
     """
     words, num_labels = emissions.shape[1:]
     sign = -1.0 if len(labels) > 0 else 1.0  # of the log-partition in the value
+    label_limit = np.uint64(num_labels)  # an index without sign is not asked whether it counts from the end
     first = np.empty(num_labels)
     moves = np.empty((num_labels, num_labels))
     last = np.empty(num_labels)
@@ -446,10 +447,10 @@ def forward_backward(
         if len(labels) > 0:
             for lane in range(lanes):
                 row = rows[lane]
-                before = 0
+                before = np.uint64(0)
                 for word in range(length[lane]):
-                    label = labels[row, word]
-                    if label < 0 or label >= num_labels:
+                    label = np.uint64(labels[row, word])
+                    if label >= label_limit:  # negative ones are huge
                         return NO_SUCH_LABEL
                     total[lane] -= emissions[row, word, label]
                     total[lane] -= start[language, label] if word == 0 else transition[language, before, label]
@@ -469,8 +470,7 @@ def forward_backward(
                 total[lane] += greatest[lane] if np.isfinite(sums[lane]) else np.nan
 
         forward = aligned(longest * word_size)
-        inverse = aligned(longest * width)
-        inverse[:] = 0.0  # of the scales; zero on padding, so that both messages are zero there
+        inverse = aligned(longest * width)  # of the scales
         scale = aligned(width)
         scale[:] = 0.0
         product = np.ones(width)
@@ -495,13 +495,18 @@ def forward_backward(
                         width,
                         num_labels,
                     )
-            for lane in range(lanes):
-                if word < length[lane]:
-                    inverse[word * width + lane] = 1.0 / scale[lane]
-                    if not scale[lane] > SMALLEST_SCALE:
-                        total[lane] = np.nan
-                    # One logarithm for many scales: their product is kept where it cannot underflow.
-                    product[lane] *= scale[lane]
+            # Without branches, so that LLVM makes vectors of it. `inverse` is zero on padding, so both messages are.
+            num_small = 0
+            for lane in range(width):
+                is_word = word < length[lane]
+                inverse[word * width + lane] = 1.0 / scale[lane] if is_word else 0.0
+                is_lost = is_word and not scale[lane] > SMALLEST_SCALE
+                total[lane] = np.nan if is_lost else total[lane]
+                # One logarithm for many scales: their product is kept where it cannot underflow.
+                product[lane] *= scale[lane] if is_word else 1.0
+                num_small += product[lane] < SMALLEST_SCALE
+            if num_small > 0:
+                for lane in range(lanes):
                     if product[lane] < SMALLEST_SCALE:
                         total[lane] += np.log(product[lane])
                         product[lane] = 1.0
@@ -572,11 +577,11 @@ def forward_backward(
                 kept[lane::lanes] = 0.0
                 gradient[row, : length[lane]] = 0.0
             elif len(labels) > 0:
-                before = 0
+                before = np.uint64(0)
                 for word in range(length[lane]):
-                    label = labels[row, word]
+                    label = np.uint64(labels[row, word])
                     gradient[row, word, label] += 1.0
                     if word > 0:
-                        kept[(before * num_labels + label) * lanes + lane] += 1.0
+                        kept[(before * label_limit + label) * np.uint64(lanes) + np.uint64(lane)] += 1.0
                     before = label
     return status

@@ -172,10 +172,12 @@ def weighted_gradients(
     of_start[:] = starting
     of_transition[:] = moving.reshape(of_transition.shape)
     of_end[:] = ending
+    # Without arrays of the rows, of which each takes as long as the row itself.
+    all_gradients, all_scaled, row_size = gradient.reshape(-1), of_emissions.reshape(-1), gradient[:1].size
     for row in range(len(weights)):
-        scores, scaled, weight = gradient[row].reshape(-1), of_emissions[row].reshape(-1), weights[row]
-        for index in range(len(scores)):
-            scaled[index] = weight * scores[index]
+        weight, first = weights[row], row * row_size
+        for index in range(row_size):
+            all_scaled[first + index] = weight * all_gradients[first + index]
 
 
 def best_paths(emissions, lengths, order, starts, languages, start, transition, end, paths):

@@ -124,6 +124,21 @@ def test_many_sentences_in_several_blocks_agree_with_the_reference(implementatio
 
 
 @pytest.mark.parametrize("implementation", FAST)
+def test_gradients_have_no_derivatives_and_say_so(implementation):
+    crf, (emissions, labels, mask) = random_crf(3), random_batch([4, 2], 3)
+    crf.implementation = implementation
+    emissions.requires_grad_()
+    value = crf.log_likelihood(emissions, labels, mask)
+
+    (plain,) = torch.autograd.grad(value.square().sum(), emissions, retain_graph=True)
+    (gradient,) = torch.autograd.grad(value.square().sum(), emissions, create_graph=True)
+
+    assert torch.equal(plain, gradient)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
+@pytest.mark.parametrize("implementation", FAST)
 def test_gradients_of_languages_agree_with_finite_differences(implementation):
     torch.manual_seed(1)
     crf = crf_like(random_crf(3, 2), implementation)
