@@ -61,17 +61,6 @@ class DistillArguments(CorpusArguments, TextArguments, DistillationArguments, St
 def main(arguments: DistillArguments, training: PolyglotTrainingArguments) -> dict[str, Any]:
     if not arguments.teacher:
         raise ValueError("`teacher` is missing; expected the folder or Hub id of a trained tagger. Use --teacher.")
-    teacher, teacher_tokenizer = load_teacher(arguments.teacher, scheme_of_stock_teacher(arguments))
-    taught = labels_by_scheme(teacher.config)
-    scheme = take_tasks_of_teacher(arguments, taught)
-    corpora = load_recipe_corpora(arguments, scheme=scheme, known_labels=taught)
-    training.print(corpora.report)
-    corpora.check_crf(arguments.use_crf)
-    texts = read_text_files(arguments)
-    words = words_of_texts(texts, segment_words)
-    sentences = joined_sentences(corpora.train, words)
-    student = load_student(arguments, training, teacher, teacher_tokenizer, texts_as_read(corpora.train, words, texts))
-    settings = distillation_settings(arguments, student, teacher, teacher_tokenizer, sentences)
     is_distilled, is_taught = arguments.distillation_epochs > 0, arguments.teacher_share > 0
     check_teacher_share(arguments.teacher_share)
     if is_taught and training.num_train_epochs == 0:
@@ -84,6 +73,17 @@ def main(arguments: DistillArguments, training: PolyglotTrainingArguments) -> di
             "`compare_selection` is True and `num_train_epochs` is 0; expected epochs on labelled data to "
             "select from. Leave it out."
         )
+    teacher, teacher_tokenizer = load_teacher(arguments.teacher, scheme_of_stock_teacher(arguments))
+    taught = labels_by_scheme(teacher.config)
+    scheme = take_tasks_of_teacher(arguments, taught)
+    corpora = load_recipe_corpora(arguments, scheme=scheme, known_labels=taught)
+    training.print(corpora.report)
+    corpora.check_crf(arguments.use_crf)
+    texts = read_text_files(arguments)
+    words = words_of_texts(texts, segment_words)
+    sentences = joined_sentences(corpora.train, words)
+    student = load_student(arguments, training, teacher, teacher_tokenizer, texts_as_read(corpora.train, words, texts))
+    settings = distillation_settings(arguments, student, teacher, teacher_tokenizer, sentences)
     digest = teacher_digest(teacher, teacher_tokenizer) if is_distilled or is_taught else None
 
     def make_trainer(args: PolyglotTrainingArguments) -> PolyglotTrainer:
