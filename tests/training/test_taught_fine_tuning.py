@@ -1,13 +1,16 @@
 """Fine-tuning beside a teacher: between the labels alone and the teacher alone, whatever the batches."""
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from safetensors.torch import load_file
 
 from hf_polyglot.models.label_scheme import PADDING_LABEL
 from hf_polyglot.training.distillation_batches import DistillationSettings
 from hf_polyglot.training.taught_fine_tuning import TaughtFineTuningTrainer
 from hf_polyglot.training.trainer import PolyglotTrainer
+from tests.fresh_process import run_program
 from tests.models.tiny_models import tiny_byte_crf, tiny_encoder_crf, tiny_slicer
 from tests.training.test_distillation import (
     JOINT_STUDENTS,
@@ -122,6 +125,57 @@ def test_accumulated_batches_give_the_update_of_one_big_batch(tmp_path):
 
     for name, weights in one.items():
         torch.testing.assert_close(four[name], weights, rtol=0, atol=1e-5)
+
+
+TRAIN = """
+import sys
+import hf_polyglot
+from tests.models.tiny_models import tiny_encoder_crf, tiny_slicer
+from tests.training.test_distillation import perturbed
+from tests.training.test_taught_fine_tuning import fine_tuning_of
+from tests.training.test_trainer import SHOWS_SCALE
+trainer = fine_tuning_of(
+    perturbed(tiny_encoder_crf, 2), perturbed(tiny_slicer), sys.argv[1], 0.5, keep_outputs=True,
+    per_device_train_batch_size=int(sys.argv[2]), max_steps=3, **SHOWS_SCALE,
+)
+trainer.train()
+trainer.save_model()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_weights_of_one(tmp_path):
+    program = tmp_path / "train.py"
+    program.write_text(TRAIN)
+
+    for folder, processes, batch_size in (("one", 1, 4), ("two", 2, 2)):
+        run = run_program(program, tmp_path / folder, batch_size, processes=processes)
+        assert run.returncode == 0, run.stderr[-3000:]
+
+    one, two = (load_file(tmp_path / folder / "model.safetensors") for folder in ("one", "two"))
+    for name, weights in one.items():
+        torch.testing.assert_close(two[name], weights, rtol=0, atol=1e-5)
+
+
+def test_the_gradients_of_languages_add_up_to_that_of_all(tmp_path, monkeypatch):
+    """As gradient surgery takes them, where nothing conflicts."""
+    monkeypatch.setattr(
+        "hf_polyglot.training.gradient_surgery.weights_without_conflicts",
+        lambda products, random: np.ones(len(products)),
+    )
+
+    def trained(**settings):
+        trainer = fine_tuning_of(
+            perturbed(tiny_byte_crf, 2), perturbed(tiny_slicer), tmp_path, 0.5, keep_outputs=True, max_steps=3,
+            per_device_train_batch_size=8, **SHOWS_SCALE | settings,
+        )  # fmt: skip
+        trainer.train()
+        return trainer.model.state_dict()
+
+    plain, by_language = trained(), trained(gradient_surgery=True)
+
+    for name, weights in plain.items():
+        torch.testing.assert_close(by_language[name], weights, rtol=0, atol=1e-5)
 
 
 def test_it_is_evaluated_by_labels_counts_its_sentences_and_keeps_adams_state(tmp_path):
