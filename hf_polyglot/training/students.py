@@ -28,8 +28,8 @@ class StudentArguments(StudentEncoderArguments):
     student_type: str = field(
         default="encoder_crf",
         metadata={
-            "help": "encoder_crf: a small encoder of pieces, with a linear layer. byte_crf: BiLSTMs over bytes and "
-            "over words.",
+            "help": "encoder_crf: a small encoder of pieces, with a linear layer or what is said below. byte_crf: "
+            "BiLSTMs over bytes and over words.",
             "choices": STUDENT_TYPES,
         },
     )
@@ -38,6 +38,14 @@ class StudentArguments(StudentEncoderArguments):
         metadata={"help": "Folder or Hub id of the student's encoder. Default: a new one, of the sizes below."},
     )
     use_crf: bool = field(default=False, metadata={"help": "Give the student a CRF over words."})
+    student_lstm_layers: int = field(
+        default=0,
+        metadata={"help": "Layers of a BiLSTM over words, between an encoder and the linear layer; 0 for none."},
+    )
+    student_lstm_size: int = field(default=128, metadata={"help": "Width of one direction of that BiLSTM."})
+    student_concatenated_layers: int = field(
+        default=1, metadata={"help": "So many of the encoder's last layers give, side by side, a word's vector."}
+    )
     word_dropout: float = field(default=0.1, metadata={"help": "Dropout on the student's word vectors."})
 
     def named_base_model(self, teacher: str) -> str | None:
@@ -92,9 +100,14 @@ class Student:
         }
         if self.encoder is not None:
             model = EncoderCRFForTokenClassification.from_encoder_pretrained(
-                self.encoder, labels=labels, tokenizer=self.tokenizer, num_concatenated_layers=1, num_hidden_layers=0,
+                self.encoder,
+                labels=labels,
+                tokenizer=self.tokenizer,
+                num_concatenated_layers=self.arguments.student_concatenated_layers,
+                num_hidden_layers=self.arguments.student_lstm_layers,
+                hidden_size=self.arguments.student_lstm_size,
                 **settings,
-            )  # fmt: skip
+            )
             if self.is_random:
                 self._draw(model.encoder)
             return model
@@ -142,9 +155,16 @@ def load_student(
             Whose pieces are kept.
 
     Raises:
-        ValueError: if it needs pieces, and neither a teacher nor an encoder gives them.
+        ValueError: if it needs pieces, and neither a teacher nor an encoder gives them, or if a byte-CRF is given what
+            goes on top of an encoder.
     """
     if arguments.student_type == "byte_crf":
+        for name, nothing in (("student_lstm_layers", 0), ("student_concatenated_layers", 1)):
+            if getattr(arguments, name) != nothing:
+                raise ValueError(
+                    f"`{name}` is {getattr(arguments, name)}, and `student_type` is byte_crf; expected a student with "
+                    "an encoder, on top of which it is. Leave it out: a byte-CRF has BiLSTMs of its own."
+                )
         return Student(arguments, SpellingTokenizer.of_bytes(), None)
     if arguments.student_encoder is not None:
         name = checked_model_name(arguments.student_encoder)

@@ -1223,7 +1223,7 @@ def test_either_phase_of_a_distillation_can_be_left_out(linear_teacher, tmp_path
 def test_a_teacher_may_have_a_share_of_fine_tuning_alone(linear_teacher, tmp_path):
     output = run(
         "distill.py", "--teacher", linear_teacher, *STUDENT, "--distillation_epochs", 0, "--teacher_share", 0.5,
-        "--output_dir", tmp_path,
+        "--student_lstm_layers", 1, "--student_lstm_size", 8, "--use_crf", "true", "--output_dir", tmp_path,
     )  # fmt: skip
 
     assert "Distillation on" not in output and "of the teacher's probability" in output
@@ -1231,6 +1231,8 @@ def test_a_teacher_may_have_a_share_of_fine_tuning_alone(linear_teacher, tmp_pat
     assert (results["regime"], results["teacher"]) == ("distilled", str(linear_teacher))
     assert results["arguments"]["teacher_share"] == 0.5 and sum(results["examples_drawn"]["swa"]) > 0
     assert "distilled_on" not in results
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert (config["num_hidden_layers"], config["hidden_size"], config["use_crf"]) == (1, 8, True)
     assert f"Its teacher was `{linear_teacher}`" in (tmp_path / "README.md").read_text()
 
 

@@ -252,6 +252,32 @@ def test_students_of_bytes_need_no_pieces_and_others_do(tmp_path):
         load_student(StudentArguments(**SMALL), training, teacher, tokenizer, WORDS)
 
 
+def test_a_student_may_have_an_lstm_and_a_crf_on_top_of_several_layers(tmp_path):
+    teacher, tokenizer = tiny_linear_tagger()
+    arguments = StudentArguments(
+        **SMALL, student_lstm_layers=1, student_lstm_size=8, student_concatenated_layers=2, use_crf=True
+    )
+
+    model = load_student(arguments, training_arguments(tmp_path), teacher, tokenizer, WORDS).new_model(
+        LABELS, {"label_scheme": "IOB2"}
+    )
+
+    config = model.config
+    assert (config.num_hidden_layers, config.hidden_size, config.num_concatenated_layers) == (1, 8, 2)
+    assert config.use_crf and model.classifier.in_features == 16
+    logits = model.train()(**model.prepare_words(tokenizer, WORDS)).logits
+    logits.square().sum().backward()
+    assert all(weights.grad.abs().sum() > 0 for weights in model.reading.parameters())
+
+
+@pytest.mark.parametrize("given", [{"student_lstm_layers": 1}, {"student_concatenated_layers": 2}])
+def test_what_goes_on_top_of_an_encoder_is_not_for_a_byte_crf(given, tmp_path):
+    arguments = StudentArguments(**SMALL, student_type="byte_crf", **given)
+
+    with pytest.raises(ValueError, match=rf"`{next(iter(given))}` is \d, and `student_type` is byte_crf; expected a"):
+        load_student(arguments, training_arguments(tmp_path), *tiny_linear_tagger(), WORDS)
+
+
 @pytest.mark.parametrize("each", [False, True])
 def test_encoders_are_written_on_each_node_if_nodes_share_no_disk(each, tmp_path, monkeypatch):
     asked = []
