@@ -6,9 +6,9 @@ activations as they come. Embeddings, most of a small multilingual model, are qu
 own scale, which costs next to nothing in accuracy. Weights of matrix products take 7 bits, for on processors without
 VNNI instructions sums of products of 8 bits overflow. Scores of a CRF stay as they are.
 
-All rows of activations share one scale in onnxruntime, and in the middle of an encoder's layers a few pieces have
-values many times those of the others, which would be rounded away. So there each row is divided by its largest value
-first.
+All rows of activations share one scale in onnxruntime, and in the feed-forward part of an encoder's layers a few
+pieces have values many times those of the others, which would be rounded away. So there each row is divided by its
+largest value first.
 """
 
 import tempfile
@@ -141,33 +141,36 @@ def _large_weights(model: "onnx.ModelProto") -> set[str]:
 
 
 def _even_out_rows(model: "onnx.ModelProto", names: set[str]) -> None:
-    """Divide each row that a narrowing matrix product reads by its largest value, and multiply the outcome by it."""
+    """Divide each row that a product of another width reads by its largest value, and multiply the outcome by it."""
     from onnx import helper, numpy_helper
 
     graph = model.graph
     shapes = {weight.name: weight.dims for weight in graph.initializer}
-    narrowing = [
+    # Feed-forward layers, above all. Products of attention are square: to even them out as well gains nothing.
+    products = [
         node
         for node in graph.node
-        if node.op_type == "MatMul" and node.name in names and shapes[node.input[1]][0] > shapes[node.input[1]][1]
+        if node.op_type == "MatMul" and node.name in names and shapes[node.input[1]][0] != shapes[node.input[1]][1]
     ]
     graph.initializer.append(numpy_helper.from_array(np.array([-1]), "int8/last_axis"))
     graph.initializer.append(numpy_helper.from_array(np.array(1e-9, np.float32), "int8/least"))  # of a row of zeros
-    for product in narrowing:
+    evened: set[str] = set()
+    for product in products:
         rows, output = product.input[0], product.output[0]
         place = list(graph.node).index(product)
-        sizes, largest, scale, even, outcome = (
-            f"{output}/{part}" for part in ("size", "max", "scale", "even", "of_even")
-        )
+        sizes, largest, scale, even = (f"{rows}/{part}" for part in ("size", "max", "scale", "even"))
+        outcome = f"{output}/of_even"
         product.input[0], product.output[0] = even, outcome
-        before = [
-            helper.make_node("Abs", [rows], [sizes]),
-            helper.make_node("ReduceMax", [sizes, "int8/last_axis"], [largest]),
-            helper.make_node("Max", [largest, "int8/least"], [scale]),
-            helper.make_node("Div", [rows, scale], [even]),
-        ]
         graph.node.insert(place + 1, helper.make_node("Mul", [outcome, scale], [output]))
-        for node in reversed(before):
+        if rows in evened:  # by a product before, as of a feed-forward layer with a gate
+            continue
+        evened.add(rows)
+        for node in (
+            helper.make_node("Div", [rows, scale], [even]),
+            helper.make_node("Max", [largest, "int8/least"], [scale]),
+            helper.make_node("ReduceMax", [sizes, "int8/last_axis"], [largest]),
+            helper.make_node("Abs", [rows], [sizes]),
+        ):
             graph.node.insert(place, node)
 
 

@@ -284,21 +284,29 @@ def test_rows_of_embeddings_are_rounded_each_by_its_own_scale():
     assert np.array_equal(exact, rows)
 
 
-def test_a_row_with_large_values_does_not_round_the_others_away():
+@pytest.mark.parametrize(("width", "other_width"), [(512, 32), (64, 512)])
+def test_a_row_with_large_values_does_not_round_the_others_away(width, other_width):
     generator = np.random.default_rng(0)
-    weight = generator.normal(size=(512, 32)).astype(np.float32)
+    weights = [generator.normal(size=(width, other_width)).astype(np.float32) for _ in range(2)]
     graph = OnnxGraph()
-    graph.output("y", graph.op("MatMul", graph.input("x", FLOAT, ["rows", 512]), weight), FLOAT, ["rows", 32])
-    rows = generator.normal(size=(6, 512)).astype(np.float32)
+    given = graph.input("x", FLOAT, ["rows", width])
+    for name, weight in zip("yz", weights, strict=True):  # two that share their rows, as of a gated layer
+        graph.output(name, graph.op("MatMul", given, weight), FLOAT, ["rows", other_width])
+    rows = generator.normal(size=(6, width)).astype(np.float32)
     rows[2] *= 1000
     rows[3] = 0
 
-    (found,) = onnxruntime.InferenceSession(int8_model(graph.model()).SerializeToString()).run(None, {"x": rows})
+    small = int8_model(graph.model())
 
-    expected = rows @ weight
-    sizes = np.maximum(np.abs(expected).max(1), 1)
-    assert (np.abs(found - expected).max(1) / sizes < 0.05).all()
-    assert not np.allclose(found[2], expected[2], rtol=1e-5)
+    for found, weight in zip(
+        onnxruntime.InferenceSession(small.SerializeToString()).run(None, {"x": rows}), weights, strict=True
+    ):
+        expected = rows @ weight
+        sizes = np.maximum(np.abs(expected).max(1), 1)
+        assert (np.abs(found - expected).max(1) / sizes < 0.05).all()
+        assert not np.allclose(found[2], expected[2], rtol=1e-5)
+    kinds = [node.op_type for node in small.graph.node]
+    assert (kinds.count("MatMulInteger"), kinds.count("ReduceMax"), kinds.count("DynamicQuantizeLinear")) == (2, 1, 1)
 
 
 def test_products_with_a_bias_and_transposed_matrices_are_quantised_too():
