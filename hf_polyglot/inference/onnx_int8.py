@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # Smaller weights stay as they are: the classifier of a few labels, whose rounding would show and whose size does not.
 FEWEST_WEIGHTS = 2**14
 
+# GELU gives nothing below minus this, so that the largest value of a row need not be looked for below zero too.
+LARGEST_BELOW_ZERO = 0.17
+
 
 def int8_model(model: "onnx.ModelProto") -> "onnx.ModelProto":
     """
@@ -141,19 +144,24 @@ def _large_weights(model: "onnx.ModelProto") -> set[str]:
 
 
 def _even_out_rows(model: "onnx.ModelProto", names: set[str]) -> None:
-    """Divide each row that a product of another width reads by its largest value, and multiply the outcome by it."""
+    """Divide each row that feed-forward layers read by its largest value, and multiply the outcome by it."""
     from onnx import helper, numpy_helper
 
     graph = model.graph
     shapes = {weight.name: weight.dims for weight in graph.initializer}
-    # Feed-forward layers, above all. Products of attention are square: to even them out as well gains nothing.
+    # Products of attention are square: to even them out as well gains nothing. Nor does it in the head.
     products = [
         node
         for node in graph.node
-        if node.op_type == "MatMul" and node.name in names and shapes[node.input[1]][0] != shapes[node.input[1]][1]
+        if node.op_type == "MatMul"
+        and node.name in names
+        and shapes[node.input[1]][0] != shapes[node.input[1]][1]
+        and not node.input[1].startswith("tagger/")
     ]
+    makers = {output: node.op_type for node in graph.node for output in node.output}
     graph.initializer.append(numpy_helper.from_array(np.array([-1]), "int8/last_axis"))
     graph.initializer.append(numpy_helper.from_array(np.array(1e-9, np.float32), "int8/least"))  # of a row of zeros
+    graph.initializer.append(numpy_helper.from_array(np.array(LARGEST_BELOW_ZERO, np.float32), "int8/least_of_gelu"))
     evened: set[str] = set()
     for product in products:
         rows, output = product.input[0], product.output[0]
@@ -165,12 +173,15 @@ def _even_out_rows(model: "onnx.ModelProto", names: set[str]) -> None:
         if rows in evened:  # by a product before, as of a feed-forward layer with a gate
             continue
         evened.add(rows)
-        for node in (
+        is_gelu = makers.get(rows) == "Gelu"
+        before = [
+            helper.make_node("ReduceMax", [rows if is_gelu else sizes, "int8/last_axis"], [largest]),
+            helper.make_node("Max", [largest, "int8/least_of_gelu" if is_gelu else "int8/least"], [scale]),
             helper.make_node("Div", [rows, scale], [even]),
-            helper.make_node("Max", [largest, "int8/least"], [scale]),
-            helper.make_node("ReduceMax", [sizes, "int8/last_axis"], [largest]),
-            helper.make_node("Abs", [rows], [sizes]),
-        ):
+        ]
+        if not is_gelu:
+            before.insert(0, helper.make_node("Abs", [rows], [sizes]))
+        for node in reversed(before):
             graph.node.insert(place, node)
 
 

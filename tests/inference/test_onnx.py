@@ -54,6 +54,7 @@ from tests.models.tiny_models import (
 )
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="pip install hf_polyglot[onnx]")
+onnx = pytest.importorskip("onnx", reason="pip install hf_polyglot[onnx]")
 
 ROOT = Path(__file__).parents[2]
 WORDS = [words for words, _ in SENTENCES]
@@ -284,29 +285,43 @@ def test_rows_of_embeddings_are_rounded_each_by_its_own_scale():
     assert np.array_equal(exact, rows)
 
 
+@pytest.mark.parametrize("activation", [None, "Gelu"])
 @pytest.mark.parametrize(("width", "other_width"), [(512, 32), (64, 512)])
-def test_a_row_with_large_values_does_not_round_the_others_away(width, other_width):
+def test_a_row_with_large_values_does_not_round_the_others_away(width, other_width, activation):
     generator = np.random.default_rng(0)
     weights = [generator.normal(size=(width, other_width)).astype(np.float32) for _ in range(2)]
     graph = OnnxGraph()
     given = graph.input("x", FLOAT, ["rows", width])
+    read = given if activation is None else graph.op(activation, given)
     for name, weight in zip("yz", weights, strict=True):  # two that share their rows, as of a gated layer
-        graph.output(name, graph.op("MatMul", given, weight), FLOAT, ["rows", other_width])
+        graph.graph.initializer.append(onnx.numpy_helper.from_array(weight, f"encoder/{name}"))
+        graph.output(name, graph.op("MatMul", read, f"encoder/{name}"), FLOAT, ["rows", other_width])
     rows = generator.normal(size=(6, width)).astype(np.float32)
     rows[2] *= 1000
     rows[3] = 0
+    rows[4] = -0.75  # all of it below zero, and as far as GELU gives
 
     small = int8_model(graph.model())
 
-    for found, weight in zip(
-        onnxruntime.InferenceSession(small.SerializeToString()).run(None, {"x": rows}), weights, strict=True
-    ):
+    outcomes = onnxruntime.InferenceSession(small.SerializeToString()).run(None, {"x": rows})
+    rows = rows if activation is None else torch.nn.functional.gelu(torch.tensor(rows)).numpy()
+    for found, weight in zip(outcomes, weights, strict=True):
         expected = rows @ weight
         sizes = np.maximum(np.abs(expected).max(1), 1)
         assert (np.abs(found - expected).max(1) / sizes < 0.05).all()
         assert not np.allclose(found[2], expected[2], rtol=1e-5)
     kinds = [node.op_type for node in small.graph.node]
     assert (kinds.count("MatMulInteger"), kinds.count("ReduceMax"), kinds.count("DynamicQuantizeLinear")) == (2, 1, 1)
+
+
+def test_the_head_reads_its_rows_as_they_are():
+    weight = np.random.default_rng(0).normal(size=(64, 512)).astype(np.float32)
+    graph = OnnxGraph()  # names its own weights as those of the head
+    graph.output("y", graph.op("MatMul", graph.input("x", FLOAT, ["rows", 64]), weight), FLOAT, ["rows", 512])
+
+    kinds = [node.op_type for node in int8_model(graph.model()).graph.node]
+
+    assert "MatMulInteger" in kinds and "ReduceMax" not in kinds
 
 
 def test_products_with_a_bias_and_transposed_matrices_are_quantised_too():
